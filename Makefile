@@ -1,0 +1,39 @@
+# Everything runs from .venv, which `setup` builds from pyproject.toml and the pins in constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# One seed for the long run, printed in the header of the test report; `make test-long SEED=...` repeats a run.
+SEED ?= $(shell date +%s)
+
+.PHONY: setup demo test test-long lint bench clean
+
+setup: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@echo "setting up $(VENV) from constraints.txt ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: setup
+	$(BIN)/tallystick demo
+
+test: setup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-long: setup
+	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -n 2 --dist loadfile -m 'long or not long' --hypothesis-seed=$(SEED)
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/python benchmarks/ingest.py
+	$(BIN)/python benchmarks/rating.py
+	$(BIN)/python benchmarks/quota.py
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache dist

@@ -1,0 +1,1 @@
+"""Faces: HTTP routes, command line, settings, and the facade that both of them drive."""

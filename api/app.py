@@ -1,0 +1,65 @@
+"""The HTTP application: everything that a request can reach, built from settings alone."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
+from starlette.concurrency import run_in_threadpool
+
+from api.documentation import TAGS, problems
+from api.engine import Engine
+from api.errors import install
+from api.limits import BodyLimit
+from api.routes import catalog, customers, docs, events, health, lines, quota, runs, signals, subscriptions, usage
+from api.settings import Settings
+
+ROUTES = (quota, events, usage, catalog, customers, subscriptions, runs, lines, signals, health)  # tried in this order
+_NO_TELEMETRY: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
+
+
+def create_app(settings: Settings, *, engine: Engine | None = None, url: str | None = None) -> FastAPI:
+    """The application on the data directory of `settings`.
+
+    It opens its engine when it starts and closes it when it stops, unless it is given one that the caller owns.
+    `url` is where it will be reached; whoever finds the data directory taken is told.
+    """
+    app = FastAPI(
+        title="Tallystick",
+        summary="Usage metering and rating: exact, durable, explainable to the single event",
+        version=version("tallystick"),
+        openapi_tags=TAGS,
+        lifespan=_running(settings, engine, url),
+        responses=problems(422, 500),
+        docs_url=None,
+        redoc_url=None,
+        telemetry=_NO_TELEMETRY,
+    )
+    app.add_middleware(BodyLimit, bytes_max=settings.body_bytes_max, arrow_bytes_max=settings.arrow_body_bytes_max)
+    install(app)
+    for route in ROUTES:
+        app.include_router(route.router)
+    docs.install(app)
+    return app
+
+
+def _running(
+    settings: Settings, given: Engine | None, url: str | None
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def running(app: FastAPI) -> AsyncIterator[None]:
+        app.state.engine = given or await run_in_threadpool(Engine.open, settings, url=url)
+        try:
+            yield
+        finally:
+            if given is None:
+                await run_in_threadpool(app.state.engine.close)
+
+    return running

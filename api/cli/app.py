@@ -1,0 +1,47 @@
+"""The commands, put together. What is heavy is imported only when a command runs, so that `--help` is quick."""
+
+from typing import Annotated
+
+import typer
+
+from api.cli import accounts, catalogs, demo, doctor, ingesting, lines, quota, rating, runs, serving
+
+app = typer.Typer(
+    name="tallystick",
+    help="Usage metering and rating: exact, durable, explainable to the single event.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"tallystick {version('tallystick')}")
+        raise typer.Exit
+
+
+@app.callback()
+def tallystick(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Usage metering and rating: exact, durable, explainable to the single event."""
+
+
+app.command()(demo.demo)
+app.command()(serving.serve)
+app.command()(ingesting.ingest)
+app.command()(rating.rate)
+app.command()(runs.runs)
+app.command()(lines.lines)
+app.command()(lines.explain)
+app.command()(quota.quota)
+app.command()(quota.signals)
+app.command()(doctor.doctor)
+app.add_typer(catalogs.app, name="catalog")
+app.add_typer(accounts.customers_app, name="customers")
+app.add_typer(accounts.subscriptions_app, name="subscriptions")

@@ -1,0 +1,146 @@
+"""The checks of `tallystick doctor`, one function each. None of them changes what it looks at."""
+
+import os
+import shutil
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from api.cli.printing import grouped
+from api.cli.service import Service, segment
+from api.settings import Settings
+
+FREE_BYTES_MIN = 1 << 30
+SYNC_SECONDS_MAX = 0.2
+SEALED_SEGMENTS_MAX = 4
+CUSTOMERS_MAX = 1_000
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was looked at, whether it is as it should be, what was found, and what to do where it is not."""
+
+    name: str
+    ok: bool
+    found: str
+    cure: str = ""
+
+
+def check_disk(data: Path) -> Check:
+    """The directory can be written and synced, fast enough, and there is room."""
+    from rating.disk import Disk
+
+    probe = data / f"doctor-{os.getpid()}.probe"
+    started = time.monotonic()
+    try:
+        Disk().publish(probe, [b"probe"])
+        Disk().unlink(probe)
+    except OSError as error:
+        return Check("disk", False, f"{data} cannot be written: {error.strerror}", "Mend its permissions or the disk.")
+    seconds, free = (time.monotonic() - started) / 3, shutil.disk_usage(data).free
+    found = f"a sync takes {seconds * 1000:.1f} ms, {free / 2**30:.1f} GiB are free"
+    if free < FREE_BYTES_MIN:
+        return Check("disk", False, found, "Make room: without it events are refused with 507.")
+    slow = "" if seconds < SYNC_SECONDS_MAX else "Use a faster disk: every acknowledgement waits for a sync."
+    return Check("disk", not slow, found, slow)
+
+
+def check_log(log: dict[str, Any]) -> Check:
+    """The journal is taken, and the usage table keeps up with it."""
+    found = (
+        f"{grouped(log['last_sequence'])} events, {grouped(log['events_behind_table'])} of them in the journal only, "
+        f"{log['sealed_segments']} sealed segments, usage table version {log['table_version']}"
+    )
+    if log["failure"] is not None:
+        return Check(
+            "journal", False, f"{found}; it failed: {log['failure']}", "Mend the disk, then start the server again."
+        )
+    behind = log["sealed_segments"] > SEALED_SEGMENTS_MAX
+    cure = "The usage table falls behind the journal: post more slowly, or use a faster disk." if behind else ""
+    return Check("journal", not behind, found, cure)
+
+
+def check_table(data: Path) -> Check:
+    """The usage table holds every event once: as many as the highest sequence says, and its files are there."""
+    import polars as pl
+    from deltalake import DeltaTable
+    from deltalake.exceptions import DeltaError, TableNotFoundError
+
+    restore = "Restore the directory from a backup; the journal alone does not have these events any more."
+    try:
+        table = DeltaTable(data / "usage")
+        files = pl.DataFrame(table.get_add_actions(flatten=True)).to_dicts()
+    except TableNotFoundError:
+        return Check("usage table", True, "there is none yet")
+    except (DeltaError, OSError) as error:
+        return Check("usage table", False, str(error), restore)
+    missing = [file["path"] for file in files if not (data / "usage" / file["path"]).is_file()]
+    events, last = sum(file["num_records"] for file in files), max((file["max.sequence"] for file in files), default=0)
+    found = f"version {table.version()}, {grouped(events)} events in {len(files)} files"
+    if missing:
+        return Check(
+            "usage table", False, f"{found}; {len(missing)} files are gone, the first is {missing[0]}", restore
+        )
+    if events != last:
+        return Check("usage table", False, f"{found}, but the last sequence is {grouped(last)}", restore)
+    return Check("usage table", True, found)
+
+
+def check_database(settings: Settings) -> Check:
+    """The database answers and finds itself whole."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from store.database import check, connect
+    from store.errors import DatabaseDamaged
+
+    engine = connect(settings.database)
+    try:
+        check(engine)
+    except (DatabaseDamaged, SQLAlchemyError) as error:
+        return Check("database", False, str(error).splitlines()[0], "Restore it from a backup.")
+    finally:
+        engine.dispose()
+    return Check("database", True, f"{engine.dialect.name}, whole")
+
+
+def check_counters(service: Service) -> Check:
+    """Live quota counters equal what the meters make of the log, for the first customers."""
+    catalog = service.answer("GET", "/v1/catalog", also=(404,))
+    features = catalog.json()["document"].get("features", {}) if catalog.status_code == 200 else {}
+    customers = [c for c in islice(service.pages("/v1/customers"), CUSTOMERS_MAX) if c["subjects"]] if features else []
+    wrong, compared = [], 0
+    for feature, declared in features.items():
+        for customer, counted, metered in _pairs(service, feature, declared["meter"], customers):
+            compared += 1
+            if counted != metered:
+                wrong.append(f"{customer} of {feature}: counted {counted}, metered {metered}")
+    found = f"{grouped(compared)} live counters compared with a query over the log"
+    if wrong:
+        return Check(
+            "quota",
+            False,
+            f"{found}; {len(wrong)} differ, the first: {wrong[0]}",
+            "Start the server again: it counts anew.",
+        )
+    return Check("quota", True, found)
+
+
+def _pairs(
+    service: Service, feature: str, meter: str, customers: list[dict[str, Any]]
+) -> Iterator[tuple[str, str, str]]:
+    """Customer, counter, and the metered quantity of the same window."""
+    windows: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
+    for customer in customers:
+        path = f"/v1/quota/{segment(customer['subjects'][0])}/{segment(feature)}"
+        answer = service.answer("GET", path, also=(403, 429)).json()
+        if answer["limit"] is not None:
+            windows[answer["window_start"], answer["resets_at"]].append((customer["key"], answer["used"]))
+    for (start, end), counters in windows.items():
+        asked = {"from": start, "to": end, "group_by": "customer"}
+        usage = service.get(f"/v1/meters/{segment(meter)}/usage", **asked)["items"]
+        metered = {item["group"]["customer"]: item["quantity"] for item in usage}
+        yield from ((customer, used, metered.get(customer, "0")) for customer, used in counters)

@@ -1,0 +1,125 @@
+"""`tallystick rate`: close a month, from the data directory or from usage files alone."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from api.cli.failing import BAD_DATA, USAGE, Failure
+from api.cli.options import (
+    Data,
+    Decimals,
+    FileFormat,
+    IdColumn,
+    Json,
+    Only,
+    Properties,
+    SourceColumn,
+    SubjectColumn,
+    TimeColumn,
+    TimeZone,
+    TypeColumn,
+    Url,
+)
+from api.cli.printing import document, note, progress
+from api.cli.runs import show_report, show_run
+from api.cli.service import reach
+
+if TYPE_CHECKING:
+    from rating.core.periods import Month
+
+_ALONE = "Without a data directory"
+
+
+def rate(
+    period: Annotated[str, typer.Option(help="The month to rate, such as 2026-10.")],
+    usage: Annotated[list[Path] | None, typer.Argument(help="Usage files to rate without a data directory.")] = None,
+    catalog: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, rich_help_panel=_ALONE, help="The catalog file to rate by."),
+    ] = None,
+    plan: Annotated[
+        str | None, typer.Option(rich_help_panel=_ALONE, help="Every subject is a customer of its own on this plan.")
+    ] = None,
+    subscriptions: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            rich_help_panel=_ALONE,
+            help="A row for each subject: subscription, customer, subject, plan, time_zone, starts_at, ends_at.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(rich_help_panel=_ALONE, help="Write the charge lines: .parquet, .csv, .arrow or .json."),
+    ] = None,
+    id: IdColumn = None,
+    source: SourceColumn = None,
+    type: TypeColumn = None,
+    subject: SubjectColumn = None,
+    time: TimeColumn = None,
+    property: Properties = None,
+    only: Only = False,
+    time_zone: TimeZone = None,
+    decimals: Decimals = None,
+    format: FileFormat = None,
+    data: Data = None,
+    url: Url = None,
+    json: Json = False,
+) -> None:
+    """Rate a month: every event, all customers at once. The same input gives the same lines and the same digest.
+
+    With USAGE files and --catalog it needs no data directory; events that would not be accepted over HTTP are listed
+    and not rated (exit code 65). --time-zone is then also where the month of --plan begins; UTC unless given.
+    """  # fmt: skip
+    month = parsed_month(period)
+    if not usage:
+        _refuse_options_of_files(catalog=catalog, plan=plan, subscriptions=subscriptions, out=out)
+        _rate_directory(period, data, url, json)
+        return
+    from api.cli.storeless import FileRun, rate_files
+    from api.cli.usage_files import opened
+
+    if catalog is None or (plan is None) == (subscriptions is None):
+        raise Failure("usage files are rated by --catalog FILE and one of --plan KEY and --subscriptions FILE.", USAGE)
+    mapping = (id, source, type, subject, time, property, only, time_zone, decimals)
+    files = [opened(file, format, *mapping) for file in usage]
+    run = FileRun(files, catalog, month, plan, subscriptions, time_zone or "UTC", out)
+    result = rate_files(run, quiet=json)
+    if json:
+        document(result.as_json())
+    else:
+        for one in result.files:
+            one.show()
+        typer.echo(f"{period} by catalog {result.catalog_version}, code {result.code_version}")
+        typer.echo(f"digest of its charge lines: {result.digest}")
+        show_report(result.report)
+        if out is not None:
+            note(f"{result.report['lines']} charge lines are in {out}")
+    if any(one.refused for one in result.files):
+        raise typer.Exit(BAD_DATA)
+
+
+def parsed_month(period: str) -> "Month":
+    """Raises Failure for what is no month."""
+    from rating.core.periods import parse_month
+
+    try:
+        return parse_month(period)
+    except ValueError as error:
+        raise Failure(f"{error}.", USAGE) from error
+
+
+def _rate_directory(period: str, data: Path | None, url: str | None, json: bool) -> None:
+    with reach(data, url) as service, progress(f"rating {period}", quiet=json):
+        run = service.answer("POST", "/v1/rating-runs", json={"period": period}).json()
+    document(run) if json else show_run(run)
+
+
+def _refuse_options_of_files(**given: object) -> None:
+    unused = [f"--{name}" for name, value in given.items() if value is not None]
+    if unused:
+        raise Failure(
+            f"{', '.join(unused)} goes with usage files: tallystick rate USAGE.parquet {unused[0]} ...", USAGE
+        )

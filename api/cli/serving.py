@@ -1,0 +1,62 @@
+"""`tallystick serve`: the server on a data directory."""
+
+import json as json_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from api.cli.failing import FAILED, Failure, failures_of_the_directory
+from api.cli.options import Data, Json
+from api.cli.printing import note
+from api.cli.writing import write_bytes
+
+if TYPE_CHECKING:
+    from api.settings import Settings
+
+
+def serve(
+    data: Data = None,
+    host: Annotated[
+        str | None,
+        typer.Option(envvar="TALLYSTICK_HOST", help="The address to listen on.", show_default="127.0.0.1"),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            envvar="TALLYSTICK_PORT", min=0, max=65535, help="The port; 0 takes a free one.", show_default="8080"
+        ),
+    ] = None,
+    url_file: Annotated[Path | None, typer.Option(help="Write the URL to this file, once requests are taken.")] = None,
+    json: Json = False,
+) -> None:
+    """Serve a data directory over HTTP until SIGTERM or Ctrl-C. With --json the first line of stdout says where."""
+    with failures_of_the_directory():
+        from api.server import serve as serve_settings
+        from api.settings import Settings
+
+        given = {"data": data, "host": host, "port": port}
+        settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # checked by pydantic
+
+    def announce(url: str, settings: "Settings") -> None:
+        if url_file is not None:
+            write_bytes(f"{url}\n".encode(), str(url_file))
+        where = str(settings.data.absolute())
+        if json:
+            print(json_module.dumps({"url": url, "data": where}), flush=True)
+        else:
+            print(f"Tallystick serves {where} at {url}", flush=True)
+            note(f"API and its documentation: {url}/docs   stop with Ctrl-C")
+
+    with failures_of_the_directory():
+        try:
+            serve_settings(settings, announce=announce)
+        except OSError as error:
+            if error.filename is None:
+                raise Failure(_not_listening(settings, error), FAILED) from error
+            raise
+
+
+def _not_listening(settings: "Settings", error: OSError) -> str:
+    at = f"{settings.host}:{settings.port}"
+    return f"cannot listen at {at}: {error.strerror or error}. Use another --port; --port 0 takes a free one."

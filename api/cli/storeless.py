@@ -1,0 +1,228 @@
+"""A rating run over usage files alone. The events go through a log of their own in a temporary directory: the same
+decoding, the same verdicts and the same deduplication as over HTTP, and no memory for the whole of a large file."""
+
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from api.cli.catalogs import read_catalog
+from api.cli.failing import BAD_DATA, FAILED, USAGE, Failure
+from api.cli.printing import progress
+from api.cli.records import instant, read_records
+from api.cli.usage_files import FileSum, bodies, summed
+from api.cli.writing import format_of, write_table
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from ingest.files import UsageFile
+    from ingest.log import UsageLog
+    from ingest.verdicts import BatchVerdict
+    from rating.catalog import Catalog
+    from rating.core.periods import Month
+    from rating.core.rating import Rated
+
+COLUMNS = ("subscription", "customer", "subject", "plan", "time_zone", "starts_at", "ends_at")
+
+
+@dataclass(frozen=True)
+class FileRun:
+    """What to rate: exactly one of `plan` and `subscriptions` says who pays."""
+
+    files: list["UsageFile"]
+    catalog: Path
+    month: "Month"
+    plan: str | None
+    subscriptions: Path | None
+    time_zone: str
+    out: Path | None
+
+
+@dataclass(frozen=True)
+class FileRunResult:
+    """What came of it."""
+
+    period: str
+    catalog_version: str
+    code_version: str
+    digest: str
+    report: dict[str, Any]
+    files: list[FileSum]
+
+    def as_json(self) -> dict[str, Any]:
+        named = ("period", "catalog_version", "code_version", "digest", "report")
+        files = {"files": [one.as_json() for one in self.files], **summed(self.files)}
+        return {**{name: getattr(self, name) for name in named}, "usage": files}
+
+
+def rate_files(run: FileRun, *, quiet: bool) -> FileRunResult:
+    """Admit the events of the files, rate the month, write the lines. Raises Failure for what the user can mend."""
+    from rating.core.money import AmountOverflow
+    from rating.run import code_version, report
+
+    out_format = format_of(run.out) if run.out is not None else None
+    catalog = read_catalog(run.catalog)
+    _check_plan(run.plan, catalog)
+    with TemporaryDirectory(prefix="tallystick-") as directory:
+        log = _opened_log(Path(directory), catalog)
+        try:
+            sums = [_admit(log, file, quiet=quiet) for file in run.files]
+            with progress(f"rating {run.month}", quiet=quiet):
+                rated = _rated(log.scan().frame, run, catalog)
+        except AmountOverflow as error:
+            raise Failure(f"{error}.", FAILED) from error
+        finally:
+            log.close()
+    if run.out is not None and out_format is not None:
+        write_table(rated.lines, out_format, str(run.out))
+    return FileRunResult(str(run.month), catalog.version, code_version(), rated.digest, report(rated), sums)
+
+
+def _rated(usage: "pl.LazyFrame", run: FileRun, catalog: "Catalog") -> "Rated":
+    from rating.catalog import compile_catalog
+    from rating.core.rating import rate
+
+    if run.subscriptions is not None:
+        subjects, subscriptions = _read_subscriptions(run.subscriptions, catalog)
+    else:
+        subjects, subscriptions = _everyone(usage, str(run.plan), run.time_zone, run.month)
+    return rate(usage, subjects, subscriptions, compile_catalog(catalog), run.month)
+
+
+def _opened_log(directory: Path, catalog: "Catalog") -> "UsageLog":
+    from ingest.log import UsageLog
+
+    return UsageLog.open(directory, properties=catalog.declared_properties())
+
+
+def _admit(log: "UsageLog", file: "UsageFile", *, quiet: bool) -> FileSum:
+    from api.frames import ARROW
+    from ingest.errors import BodyTooLarge, IngestError, UnreadableBody
+
+    total = FileSum(file.path)
+    with progress(file.path.name, quiet=quiet) as bar:
+        try:
+            for body, rows, part in bodies(file):
+                total.add(rows, _answer(_submitted(log, body, ARROW).result()))
+                bar.advance(part, f"{total.events} events")
+        except (UnreadableBody, BodyTooLarge) as error:
+            raise Failure(f"{file.path.name}: {error}.", BAD_DATA) from error
+        except IngestError as error:
+            raise Failure(f"the temporary directory cannot take the events: {error}.", FAILED) from error
+    return total
+
+
+def _submitted(log: "UsageLog", body: bytes, content_type: str) -> "Future[BatchVerdict]":
+    """Waits while the usage table is behind: there is nobody else to ask for room."""
+    from ingest.errors import Overloaded
+
+    while True:
+        try:
+            return log.submit(body, content_type)
+        except Overloaded:
+            log.flush()
+
+
+def _answer(verdict: "BatchVerdict") -> dict[str, Any]:
+    """A verdict in the words of the HTTP answer."""
+    repeated = ("duplicate", "conflict")
+    events = [{**asdict(e), "verdict": e.code if e.code in repeated else "rejected"} for e in verdict.events]
+    counts = {"accepted": verdict.accepted, "duplicates": verdict.duplicate, "conflicts": verdict.conflict}
+    return {**counts, "rejected": verdict.rejected, "events": events}
+
+
+def _everyone(
+    usage: "pl.LazyFrame", plan: str, time_zone: str, month: "Month"
+) -> tuple["pl.DataFrame", "pl.DataFrame"]:
+    """Each subject as its own customer, with one subscription from the start of the month."""
+    import polars as pl
+
+    from rating.core.schema import INSTANT, SUBJECT, SUBSCRIPTION
+
+    names = usage.select("subject").unique().sort("subject").collect()["subject"]
+    subjects = pl.DataFrame({"subject": names, "customer": names}, schema=SUBJECT)
+    start = month.start(ZoneInfo(time_zone))
+    subscriptions = subjects.select(
+        pl.col("customer").alias("subscription"),
+        "customer",
+        pl.lit(plan).alias("plan"),
+        pl.lit(time_zone).alias("time_zone"),
+        pl.lit(start, dtype=INSTANT).alias("starts_at"),
+        pl.lit(None, dtype=INSTANT).alias("ends_at"),
+    )
+    return subjects, subscriptions.match_to_schema(SUBSCRIPTION)
+
+
+def _read_subscriptions(path: Path, catalog: "Catalog") -> tuple["pl.DataFrame", "pl.DataFrame"]:
+    """Frames of SUBJECT and SUBSCRIPTION from a file with one row for each subject of each subscription."""
+    import polars as pl
+
+    from rating.core.schema import SUBJECT, SUBSCRIPTION
+
+    rows = read_records(path, needed=("subscription", "customer", "subject", "plan", "starts_at"), optional=COLUMNS)
+    problems = [problem for number, row in enumerate(rows, start=1) for problem in _row_problems(number, row, catalog)]
+    owners: dict[str, str] = {}
+    terms: dict[str, dict[str, Any]] = {}
+    for number, row in enumerate(rows, start=1):
+        problems += _contradictions(number, row, owners, terms)
+    if problems:
+        raise Failure(f"{path.name} says wrongly who pays:", BAD_DATA, problems)
+    subjects = pl.DataFrame(list(owners.items()), schema=SUBJECT, orient="row")
+    named = [tuple(term[name] for name in SUBSCRIPTION) for term in terms.values()]
+    return subjects, pl.DataFrame(named, schema=SUBSCRIPTION, orient="row")
+
+
+def _row_problems(number: int, row: dict[str, Any], catalog: "Catalog") -> list[dict[str, str]]:
+    from store.customers import is_time_zone
+
+    found = []
+    if row["plan"] not in catalog.plans:
+        found.append(
+            {"path": f"row {number}", "message": f"the catalog has no plan {row['plan']!r}", "cure": _plans(catalog)}
+        )
+    if not is_time_zone(row.get("time_zone", "UTC")):
+        message = f"{row['time_zone']!r} is no IANA time zone"
+        found.append({"path": f"row {number}", "message": message, "cure": "Use one like Europe/Madrid."})
+    return found
+
+
+def _contradictions(
+    number: int, row: dict[str, Any], owners: dict[str, str], terms: dict[str, dict[str, Any]]
+) -> list[dict[str, str]]:
+    """Remember the row, and say where it contradicts an earlier one."""
+    term = {
+        "subscription": row["subscription"],
+        "customer": row["customer"],
+        "plan": row["plan"],
+        "time_zone": row.get("time_zone", "UTC"),
+        "starts_at": _moment(row["starts_at"]),
+        "ends_at": _moment(row.get("ends_at")),
+    }
+    found = []
+    if owners.setdefault(row["subject"], row["customer"]) != row["customer"]:
+        message = f"subject {row['subject']!r} belongs to {owners[row['subject']]!r} already"
+        found.append({"path": f"row {number}", "message": message, "cure": "A subject belongs to one customer."})
+    if terms.setdefault(row["subscription"], term) != term:
+        message = f"subscription {row['subscription']!r} has other terms in an earlier row"
+        found.append(
+            {"path": f"row {number}", "message": message, "cure": "Give each subscription the same in every row."}
+        )
+    return found
+
+
+def _moment(value: Any) -> datetime | None:
+    text = instant(value)
+    return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
+
+
+def _check_plan(plan: str | None, catalog: "Catalog") -> None:
+    if plan is not None and plan not in catalog.plans:
+        raise Failure(f"the catalog has no plan {plan!r}. {_plans(catalog)}", USAGE)
+
+
+def _plans(catalog: "Catalog") -> str:
+    return f"Its plans are {', '.join(sorted(catalog.plans)[:10]) or 'none'}."

@@ -1,0 +1,246 @@
+"""The facade that HTTP and the command line drive: one data directory, opened whole, and the order of every step."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from threading import Lock
+from typing import Any
+
+import polars as pl
+
+from api.quota import QuotaService
+from api.rating import RatingService
+from api.settings import Settings
+from api.usage import UsageQuery, usage_of
+from ingest.limits import IngestLimits
+from ingest.log import UsageLog
+from rating.catalog import Catalog, Change, compile_catalog, diff, parse_catalog
+from rating.catalog.reading import Format
+from rating.core.book import Meter, PriceBook
+from rating.core.money import plain
+from rating.core.quota import Crossing
+from rating.disk import Disk
+from rating.line_table import LineTable
+from rating.live_quota import Terms
+from store import open_store
+from store.customers import Customer, is_time_zone, refuse
+from store.errors import NotFound, PlanInUse, Refused
+from store.runs import Run
+from store.signals import RecordedSignal, Signal
+from store.subscriptions import Subscription
+
+Now = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class InForce:
+    """A catalog and what is compiled from it; replaced whole, never changed."""
+
+    catalog: Catalog
+    book: PriceBook
+
+    def meter(self, key: str) -> Meter:
+        """Raises NotFound."""
+        for meter in self.book.meters:
+            if meter.key == key:
+                return meter
+        raise NotFound("meter", key)
+
+
+@dataclass(frozen=True)
+class CatalogApplied:
+    """`applied` is false for a dry run, and for the version that was in force already."""
+
+    version: str
+    previous: str | None
+    applied: bool
+    changes: list[Change]
+
+
+class Engine:
+    """One open data directory. Every method may be called from any thread."""
+
+    def __init__(self, settings: Settings, *, now: Now, holder: Mapping[str, str]) -> None:
+        """`Engine.open` is the way in. The log comes first: only the holder of its lock may migrate the store."""
+        self.settings = settings
+        self.now = now
+        self._changing = Lock()  # catalog, customers and subscriptions are checked against each other
+        self.quota = QuotaService(self._terms, self._whole_log, self._record_crossings)
+        self.log = UsageLog.open(
+            settings.data,
+            properties={},
+            now=now,
+            limits=IngestLimits(json_bytes=settings.body_bytes_max, arrow_bytes=settings.arrow_body_bytes_max),
+            on_admitted=self.quota.count,
+            holder=holder,
+        )
+        try:
+            self._open_records()
+        except BaseException:
+            self.log.close()
+            raise
+
+    def _open_records(self) -> None:
+        """The relational store and the line table; what a stopped process left behind is put right."""
+        self.store = open_store(self.settings.database)
+        try:
+            self._in_force = _compiled(self.store.catalogs.current())
+            self.log.declare(self._in_force.catalog.declared_properties() if self._in_force else {})
+            line_table = LineTable(self.settings.data / "lines", disk=Disk())
+            self.store.runs.interrupt_running(now=self.now())
+            self.rating = RatingService(self.store, self.log, line_table, self.now)
+            self.quota.refresh()  # a crossing that was journaled but not recorded is recorded now
+        except BaseException:
+            self.store.close()
+            raise
+
+    @classmethod
+    def open(cls, settings: Settings, *, now: Now = utc_now, url: str | None = None) -> "Engine":
+        """Open the data directory of `settings`, made when it is not there; `url` tells others who holds it.
+
+        Raises DataDirectoryLocked when another process does, JournalDamaged and DatabaseDamaged.
+        """
+        Disk().make_directory(settings.data.absolute())
+        holder = {"pid": str(os.getpid()), **({"url": url} if url else {})}
+        return cls(settings, now=now, holder=holder)
+
+    def close(self) -> None:
+        """Write what is in memory and let the next process in."""
+        self.log.close()
+        self.store.close()
+
+    @property
+    def in_force(self) -> InForce:
+        """Raises Refused before the first catalog."""
+        if self._in_force is None:
+            raise Refused(["no catalog is in force; apply one first"])
+        return self._in_force
+
+    def apply_catalog(self, document: str | bytes, *, format: Format | None, dry_run: bool = False) -> CatalogApplied:
+        """Bring a catalog into force as a whole, or say what would change.
+
+        Raises CatalogInvalid, PlanInUse and PropertyConflict; then the catalog in force stays.
+        """
+        catalog = parse_catalog(document, format=format)
+        compiled = InForce(catalog, compile_catalog(catalog))
+        with self._changing:
+            before = self._in_force.catalog if self._in_force else None
+            changes = diff(before, catalog)
+            self._refuse_dropped_plans(catalog)
+            applied = not dry_run and self._bring_into_force(compiled)
+        return CatalogApplied(catalog.version, before.version if before else None, applied, changes)
+
+    def _refuse_dropped_plans(self, catalog: Catalog) -> None:
+        dropped = sorted(self.store.subscriptions.plans_in_use(now=self.now()) - set(catalog.plans))
+        if dropped:
+            raise PlanInUse(f"plan {p!r} has running subscriptions; end them before the plan goes" for p in dropped)
+
+    def _bring_into_force(self, compiled: InForce) -> bool:
+        catalog = compiled.catalog
+        self.log.declare(catalog.declared_properties())
+        document = catalog.canonical_json().decode()
+        applied = self.store.catalogs.apply(catalog.version, document, now=self.now())
+        self._in_force = compiled
+        self.quota.terms_changed()
+        return applied
+
+    def read_catalog(self, version: str | None) -> Catalog:
+        """A version that was in force once, or the one that is. Raises NotFound."""
+        if version is not None:
+            return parse_catalog(self.store.catalogs.document(version), format="json")
+        if self._in_force is None:
+            raise NotFound("catalog", "current")
+        return self._in_force.catalog
+
+    def put_customers(self, customers: Sequence[Customer]) -> None:
+        """Add or replace customers, all or none. Raises Refused and SubjectTaken."""
+        self.store.customers.put(customers)
+        self.quota.terms_changed()
+
+    def put_subscriptions(self, subscriptions: Sequence[Subscription]) -> None:
+        """Add or replace subscriptions, all or none. Raises Refused."""
+        with self._changing:
+            plans = self._in_force.catalog.plans if self._in_force else {}
+            self.store.subscriptions.put(subscriptions, plans=plans.keys())
+        self.quota.terms_changed()
+
+    def usage(self, query: UsageQuery) -> pl.DataFrame:
+        """See api/usage.py. Raises NotFound for an unknown meter, Refused for what makes no sense."""
+        refuse(_problems(query))
+        meter = self.in_force.meter(query.meter)
+        events = self.log.scan(start=query.start, end=query.end).frame
+        return usage_of(query, meter, events, self.store.customers.subjects_frame())
+
+    def rate(self, period: str) -> Run:
+        """Rate a month with the catalog in force. See RatingService.run."""
+        return self.rating.run(period, self.in_force.book)
+
+    @property
+    def failure(self) -> str | None:
+        """Why no event is taken any more: the disk failed, and this process must be started again."""
+        failure: str | None = self.log.status()["failure"]
+        return failure
+
+    def signals(self, after: int, limit: int) -> list[RecordedSignal]:
+        """The signals behind sequence `after`, of every limit that is reached as of now."""
+        self.quota.refresh()
+        return self.store.signals.after(after, limit=limit)
+
+    def status(self) -> dict[str, Any]:
+        """What a person wants to know first; `ready` is whether events can be taken."""
+        log = self.log.status()
+        return {
+            "ready": log["failure"] is None,
+            "data": str(self.settings.data.absolute()),
+            "catalog": self._in_force.catalog.version if self._in_force else None,
+            "customers": self.store.customers.count(),
+            "signals": self.store.signals.last_sequence(),
+            "log": log,
+        }
+
+    def _terms(self) -> Terms | None:
+        if self._in_force is None:
+            return None
+        payers = self.store.customers.payers_frame()
+        return Terms(self._in_force.book, payers, self.store.subscriptions.subscriptions_frame())
+
+    def _whole_log(self) -> tuple[pl.LazyFrame, int]:
+        snapshot = self.log.scan()
+        return snapshot.frame, snapshot.last_sequence
+
+    def _record_crossings(self, crossings: Sequence[Crossing]) -> None:
+        self.store.signals.record([_signal(crossing, self.now()) for crossing in crossings])
+
+
+def _compiled(document: str | None) -> InForce | None:
+    if document is None:
+        return None
+    catalog = parse_catalog(document, format="json")
+    return InForce(catalog, compile_catalog(catalog))
+
+
+def _signal(crossing: Crossing, now: datetime) -> Signal:
+    """The id names the crossing, so that counting the log again records nothing twice."""
+    data = {
+        "feature": crossing.feature,
+        "window_start": crossing.window_start.isoformat(),
+        "limit": plain(crossing.limit),
+        "used": plain(crossing.used),
+        "reached_at": crossing.time.isoformat(),
+        "event": {"source": crossing.source, "id": crossing.id},
+    }
+    return Signal(f"sig_{crossing.key}", "quota.exhausted", crossing.customer, now, data)
+
+
+def _problems(query: UsageQuery) -> list[str]:
+    problems = []
+    if not is_time_zone(query.time_zone):
+        problems.append(f"{query.time_zone!r} is no IANA time zone (like Europe/Madrid)")
+    if query.start is not None and query.end is not None and query.end <= query.start:
+        problems.append("`to` is not after `from`")
+    return problems

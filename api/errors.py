@@ -1,0 +1,134 @@
+"""From an exception to an answer: RFC 9457 problem details. Nothing else decides on a status of failure.
+
+`type` is a stable name, `detail` says what happened and what to do, `problems` has one entry for each thing that is
+wrong. A bug of ours answers 500 with a request id and nothing of its inside; the log has the rest under that id.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+from uuid import uuid4
+
+import orjson
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ingest.errors import (
+    BodyTooLarge,
+    CommitUnknown,
+    NotCommitted,
+    Overloaded,
+    PropertyConflict,
+    UnreadableBody,
+    UnsupportedContentType,
+)
+from rating.catalog import CatalogInvalid
+from rating.core.money import AmountOverflow
+from store.errors import NotFound, PlanInUse, Refused, SubjectTaken
+
+log = logging.getLogger("tallystick.api")
+
+PROBLEM_JSON = "application/problem+json"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a class of exception is answered. `retry_after_seconds` is sent where waiting helps."""
+
+    status: int
+    slug: str
+    retry_after_seconds: int | None = None
+
+
+KINDS: dict[type[Exception], Kind] = {
+    CatalogInvalid: Kind(422, "catalog-invalid"),
+    UnsupportedContentType: Kind(415, "unsupported-content-type"),
+    UnreadableBody: Kind(400, "unreadable-body"),
+    BodyTooLarge: Kind(413, "body-too-large"),
+    PropertyConflict: Kind(409, "property-conflict"),
+    Overloaded: Kind(503, "overloaded", retry_after_seconds=1),
+    NotCommitted: Kind(503, "not-committed", retry_after_seconds=1),
+    CommitUnknown: Kind(503, "commit-unknown", retry_after_seconds=1),
+    NotFound: Kind(404, "not-found"),
+    SubjectTaken: Kind(409, "subject-taken"),
+    PlanInUse: Kind(409, "plan-in-use"),
+    Refused: Kind(422, "refused"),
+    AmountOverflow: Kind(422, "amount-overflow"),
+}
+"""The exceptions that are raised on purpose. An exception is answered as the nearest of its classes here."""
+
+
+def problem_response(
+    status: int,
+    detail: str,
+    *,
+    slug: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    **more: Any,
+) -> Response:
+    """A problem document; `more` are further members, those without a value are left out."""
+    title = HTTPStatus(status).phrase
+    body: dict[str, Any] = {
+        "type": f"urn:tallystick:problem:{slug or title.lower().replace(' ', '-')}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+    }
+    body.update({name: value for name, value in more.items() if value is not None})
+    return Response(orjson.dumps(body), status, dict(headers or {}), media_type=PROBLEM_JSON)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every exception of `app` with a problem document."""
+    for raised, kind in KINDS.items():
+        app.add_exception_handler(raised, _answer_with(kind))
+    app.add_exception_handler(RequestValidationError, _invalid_request)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def _answer_with(kind: Kind) -> Any:
+    async def answer(_request: Request, error: Exception) -> Response:
+        seconds = getattr(error, "retry_after_seconds", kind.retry_after_seconds)
+        waits = {"Retry-After": str(seconds)} if seconds is not None else {}
+        return problem_response(kind.status, str(error), slug=kind.slug, headers=waits, problems=_problems_of(error))
+
+    return answer
+
+
+def _problems_of(error: Exception) -> list[Any] | None:
+    """The single things that are wrong: sentences of the store, or path, value, message and cure of the catalog."""
+    problems: Sequence[Any] | None = getattr(error, "problems", None)
+    if problems is None:
+        return None
+    return [{"message": p} if isinstance(p, str) else _public(p) for p in problems]
+
+
+def _public(problem: Any) -> dict[str, Any]:
+    return {name: getattr(problem, name) for name in ("path", "value", "message", "cure")}
+
+
+async def _invalid_request(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    problems = [
+        {"path": ".".join(str(part) for part in found["loc"]), "message": found["msg"]} for found in error.errors()
+    ]
+    detail = "; ".join(f"{p['path']}: {p['message']}" for p in problems[:5])
+    return problem_response(422, detail, slug="invalid-request", problems=problems)
+
+
+async def _http(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return problem_response(error.status_code, error.detail, headers=error.headers)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    request_id = uuid4().hex
+    log.error("request %s failed: %s %s", request_id, request.method, request.url.path, exc_info=error)
+    detail = "a fault of the server; its log has the cause under the request id"
+    return problem_response(500, detail, request_id=request_id)

@@ -1,0 +1,275 @@
+"""What goes in and out over HTTP. Input refuses unknown fields; amounts and quantities are plain decimal strings."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+BULK_MAX = 10_000
+
+Key = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
+"""A name that the caller chose; any text without control characters."""
+
+DecimalText = Annotated[str, Field(examples=["1234.5"], pattern=r"^-?\d+(\.\d+)?$")]
+"""A decimal number as text, exact, without an exponent."""
+
+
+class Input(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Output(BaseModel):
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+
+class EventAnswer(Output):
+    """One event of a batch that was not accepted."""
+
+    index: int = Field(description="position in the batch, from 0")
+    source: str | None
+    id: str | None
+    verdict: Literal["duplicate", "conflict", "rejected"]
+    code: str = Field(description="stable: what is wrong with the event", examples=["time_without_zone"])
+    message: str
+
+
+class BatchAnswer(Output):
+    """What became of a batch; `events` lists each event that was not accepted."""
+
+    accepted: int
+    duplicates: int = Field(description="known already with the same body: nothing to do")
+    conflicts: int = Field(description="known already with another body: the first one stands")
+    rejected: int
+    events: list[EventAnswer]
+
+
+class CustomerIn(Input):
+    name: str | None = Field(None, max_length=1024, description="the key, unless given")
+    time_zone: str = Field("UTC", description="IANA name: where billing periods begin", examples=["Europe/Madrid"])
+    subjects: list[Key] | None = Field(None, description="`subject` of its usage events; the key, unless given")
+
+
+class CustomerWithKey(CustomerIn):
+    key: Key
+
+
+class CustomerOut(Output):
+    key: str
+    name: str
+    time_zone: str
+    subjects: list[str]
+    created_at: datetime
+
+
+class SubscriptionIn(Input):
+    customer: Key
+    plan: Key
+    starts_at: AwareDatetime = Field(examples=["2026-10-01T00:00:00Z"])
+    ends_at: AwareDatetime | None = Field(None, description="exclusive; an open end unless given")
+
+
+class SubscriptionWithKey(SubscriptionIn):
+    key: Key
+
+
+class SubscriptionOut(Output):
+    key: str
+    customer: str
+    plan: str
+    starts_at: datetime
+    ends_at: datetime | None
+
+
+class Stored(Output):
+    """How many records a bulk request put; all of them or none."""
+
+    stored: int
+
+
+class CustomerPage(Output):
+    items: list[CustomerOut]
+    next: str | None = Field(description="`after` of the next page; null on the last")
+
+
+class SubscriptionPage(Output):
+    items: list[SubscriptionOut]
+    next: str | None
+
+
+class Change(Output):
+    kind: Literal["added", "removed", "changed"]
+    path: str = Field(examples=["prices.openai/gpt-4o/input.versions[1].unit_amount"])
+    before: Any = None
+    after: Any = None
+
+
+class CatalogApplied(Output):
+    version: str = Field(examples=["cat_0123456789abcdef"])
+    previous: str | None
+    applied: bool = Field(description="false for a dry run, and when this version was in force already")
+    changes: list[Change]
+
+
+class CatalogOut(Output):
+    version: str
+    document: dict[str, Any]
+
+
+class CatalogVersionOut(Output):
+    version: str
+    applied_at: datetime
+    current: bool
+
+
+class CatalogHistory(Output):
+    items: list[CatalogVersionOut]
+
+
+class UsageItem(Output):
+    window_start: datetime | None = Field(None, description="only with `window`")
+    group: dict[str, str | None] = Field(description="the values of `group_by`; null where the event has none")
+    quantity: DecimalText
+    events: int
+
+
+class UsageOut(Output):
+    meter: str
+    from_: datetime | None = Field(alias="from")
+    to: datetime | None
+    window: Literal["hour", "day"] | None
+    items: list[UsageItem]
+
+
+class RunIn(Input):
+    period: str = Field(description="a calendar month", examples=["2026-10"])
+
+
+class RunOut(Output):
+    """A rating run: its inputs, and what came of it. The same inputs give the same digest."""
+
+    id: str
+    period: str
+    status: Literal["running", "done", "failed", "interrupted"]
+    catalog_version: str
+    table_version: int
+    last_sequence: int
+    code_version: str
+    started_at: datetime
+    finished_at: datetime | None
+    digest: str | None = Field(description="SHA-256 over the charge lines")
+    report: dict[str, Any] | None = Field(description="totals, and all usage that did not become a charge line")
+
+
+class RunPage(Output):
+    items: list[RunOut]
+    next: str | None
+
+
+class TierOut(Output):
+    """What one tier (from, to] adds to a line: `quantity` at `unit_amount` for `per`, and `flat_count` flat amounts."""
+
+    tier: int
+    from_quantity: DecimalText
+    to_quantity: DecimalText | None
+    quantity: DecimalText
+    unit_amount: DecimalText
+    per: int
+    flat_amount: DecimalText
+    flat_count: DecimalText
+    amount: DecimalText
+
+
+class LineOut(Output):
+    """One rated amount, rounded once."""
+
+    run: str
+    line: str = Field(description="derived from the line's content: stable over reruns")
+    kind: Literal["usage", "fee"]
+    customer: str
+    subscription: str
+    plan: str
+    price: str
+    price_version: int
+    effective_from: datetime | None
+    window: int | None
+    model: str
+    meter: str | None
+    group: dict[str, str | None]
+    period: str
+    period_start: datetime
+    period_end: datetime
+    quantity: DecimalText
+    events: int
+    amount: DecimalText = Field(description="exact")
+    rounded_amount: DecimalText = Field(description="in the currency's minor unit")
+    currency: str
+    rounding: str
+    package_size: DecimalText | None
+    size: str | None
+    tiers: list[TierOut]
+
+
+class LinePage(Output):
+    items: list[LineOut]
+    next: str | None
+
+
+class StepOut(Output):
+    name: Literal["meter", "rate", "tier", "sum", "round"]
+    text: str = Field(description="what was done, in words and numbers")
+    result: str
+
+
+class Explanation(LineOut):
+    steps: list[StepOut] = Field(description="the arithmetic, to be done again by hand; the last step is the rounding")
+
+
+class SignalOut(Output):
+    sequence: int
+    id: str
+    type: str = Field(examples=["quota.exhausted"])
+    customer: str
+    raised_at: datetime
+    data: dict[str, Any]
+
+
+class SignalPage(Output):
+    items: list[SignalOut]
+    next: int = Field(description="`after` of the next page, also when there is nothing more yet")
+
+
+class QuotaOut(Output):
+    """Whether a subject may use `amount` more of a feature. Quantities are in the unit of the feature's meter."""
+
+    allowed: bool
+    reason: Literal["allowed", "not_entitled", "exhausted", "would_exceed"]
+    message: str
+    subject: str
+    customer: str | None
+    feature: str
+    amount: DecimalText
+    limit: DecimalText | None
+    used: DecimalText | None
+    remaining: DecimalText | None
+    window_start: datetime | None
+    resets_at: datetime | None
+
+
+class Problem(Output):
+    """RFC 9457 problem details."""
+
+    type: str = Field(examples=["urn:tallystick:problem:not-found"])
+    title: str
+    status: int
+    detail: str
+    problems: list[dict[str, Any]] | None = Field(None, description="one entry for each thing that is wrong")
+    request_id: str | None = None
+
+
+class Health(Output):
+    status: Literal["ok"]
+
+
+class Readiness(Output):
+    status: Literal["ready", "not ready"]
+    detail: dict[str, Any]

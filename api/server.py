@@ -1,0 +1,75 @@
+"""Serve a data directory over HTTP: one process, one event loop, until a signal ends it."""
+
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import closing
+
+import uvicorn
+
+from api.app import create_app
+from api.engine import Engine
+from api.settings import Settings
+
+DISK_FAILED = 70  # exit code: nothing more is acknowledged until the process has started again (RELIABILITY R4)
+GRACE_SECONDS = 30
+KEEP_ALIVE_SECONDS = 75
+
+
+def _say(url: str, settings: Settings) -> None:
+    print(f"tallystick serves {settings.data.absolute()} at {url}", file=sys.stderr, flush=True)
+
+
+def serve(settings: Settings, *, announce: Callable[[str, Settings], None] = _say) -> None:
+    """Open the data directory, listen, and say where; returns after SIGTERM or SIGINT with everything written.
+
+    Raises OSError when the address is taken, and what Engine.open raises, before anything is listened to. Exits with
+    DISK_FAILED when the log cannot be written any more; what it has acknowledged is safe, the next start recovers it.
+    """
+    with closing(_listening(settings)) as listening:
+        host, port = listening.getsockname()[:2]
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        engine = Engine.open(settings, url=url)
+        announce(url, settings)
+        _run(_server(settings, engine), listening)
+        if engine.failure is not None:
+            sys.exit(DISK_FAILED)
+        engine.close()
+
+
+def _run(server: uvicorn.Server, listening: socket.socket) -> None:
+    """Until a signal ends it. Uvicorn then raises that signal again, which must not end us before all is closed."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    server.run(sockets=[listening])
+
+
+def _listening(settings: Settings) -> socket.socket:
+    """Bound before the engine opens, so that the lock file can say where the server is; 0 takes a free port."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+
+
+def _server(settings: Settings, engine: Engine) -> uvicorn.Server:
+    async def end_on_failure() -> None:
+        server.should_exit = server.should_exit or engine.failure is not None
+
+    config = uvicorn.Config(
+        create_app(settings, engine=engine),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        callback_notify=end_on_failure,
+        timeout_notify=1,
+    )
+    server = uvicorn.Server(config)
+    return server
+
+
+if __name__ == "__main__":
+    serve(Settings())

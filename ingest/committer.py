@@ -1,0 +1,157 @@
+"""Take a group of batches into the log: judge them, append one record, sync it once, then remember and show them.
+
+No thread of its own: the writer calls it. After an OSError it must not be called again (RELIABILITY R4).
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from ingest.admission import Candidates, Judgement, judge
+from ingest.comparison import difference
+from ingest.contents import Contents
+from ingest.identity_index import IdentityIndex
+from ingest.journal import SegmentWriter
+from ingest.lift import lift
+from ingest.schema import IDENTITY_COLUMNS, arranged, stored_names
+from ingest.verdicts import CONFLICT, DUPLICATE, BatchVerdict, EventVerdict, batch_verdict
+from rating.core.schema import PropertyType, property_column, usage_event_schema
+from rating.disk import Disk
+
+Differences = Mapping[int, str]
+
+
+@dataclass
+class Committer:
+    """`properties` gives all properties that were ever declared, as of now."""
+
+    disk: Disk
+    journal: Path
+    index: IdentityIndex
+    contents: Contents
+    digest: bytes
+    properties: Callable[[], Mapping[str, PropertyType]]
+    on_admitted: Callable[[pl.DataFrame], None] | None
+    _segment: SegmentWriter | None = None
+
+    def commit(self, batches: Sequence[Candidates]) -> list[BatchVerdict]:
+        """The verdicts on `batches`, in order; what they call accepted or duplicate is durable.
+
+        Raises OSError when the disk fails.
+        """
+        identity = (
+            np.concatenate([batch.identity[0] for batch in batches]),
+            np.concatenate([batch.identity[1] for batch in batches]),
+        )
+        fingerprint = np.concatenate([batch.fingerprint for batch in batches])
+        known, known_fingerprint = self.index.lookup(identity)
+        judgement = judge(identity, fingerprint, known, known_fingerprint)
+        differences = self._compare(batches, judgement, known) if len(judgement.unsure) else {}
+        if judgement.is_new.any():
+            properties = self.properties()
+            self._append(self._accepted(batches, judgement.is_new, properties), usage_event_schema(properties).names())
+            self.index.add(
+                (identity[0][judgement.is_new], identity[1][judgement.is_new]), fingerprint[judgement.is_new]
+            )
+        return list(_verdicts(batches, judgement, differences))
+
+    def seal(self) -> None:
+        """Close the open segment; the next record begins another."""
+        if self._segment is not None:
+            self._segment.close()
+            self._segment = None
+        self.contents.seal()
+
+    @property
+    def segment_size(self) -> int:
+        """Bytes in the open segment."""
+        return 0 if self._segment is None else self._segment.size
+
+    def _accepted(
+        self, batches: Sequence[Candidates], is_new: np.ndarray, properties: Mapping[str, PropertyType]
+    ) -> pl.DataFrame:
+        """The new events of a group as they are stored, in the order of the group."""
+        frames = [_with_columns(batch.events, properties) for batch in batches if len(batch.index)]
+        events = pl.concat(frames) if len(frames) > 1 else frames[0]
+        events = events if is_new.all() else events.filter(pl.Series(is_new))
+        first = self.contents.last_sequence + 1
+        sequence = pl.Series("sequence", np.arange(first, first + events.height, dtype=np.int64))
+        return arranged(events.hstack([sequence]), stored_names(properties))
+
+    def _append(self, events: pl.DataFrame, shown: Sequence[str]) -> None:
+        first = self.contents.last_sequence + 1
+        if self._segment is None:
+            self._segment = SegmentWriter(self.disk, self.journal, first, self.digest)
+        self._segment.append(events, first)
+        self._segment.sync()
+        self.digest = self._segment.digest
+        self.contents.append(self._segment.path, events)
+        if self.on_admitted is not None:
+            self.on_admitted(arranged(events, shown))
+
+    def _compare(self, batches: Sequence[Candidates], judgement: Judgement, known: np.ndarray) -> Differences:
+        """Where the repetitions that have another fingerprint differ from the event that stands; absent: nowhere."""
+        properties = self.properties()
+        events = pl.concat([batch.events for batch in batches if len(batch.index)], how="diagonal")
+        again = events[judgement.unsure]
+        stands = self._stored(again.filter(pl.Series(known[judgement.unsure])), properties)
+        differences: dict[int, str] = {}
+        for row, sent in zip(judgement.unsure.tolist(), again.iter_rows(named=True), strict=True):
+            first = (
+                stands.get((sent["source"], sent["id"]))
+                if known[row]
+                else events.row(int(judgement.first[row]), named=True)
+            )
+            found = "time" if first is None else difference(first, sent, properties)
+            if found is not None:
+                differences[row] = found
+        return differences
+
+    def _stored(
+        self, again: pl.DataFrame, properties: Mapping[str, PropertyType]
+    ) -> dict[tuple[str, str], dict[str, object]]:
+        """The stored events with the identities of `again`, looked up where they can be: behind the table, and in the
+        table on the day that was sent. An event that was sent without time may be of any day."""
+        view = self.contents.view()
+        tail = pl.concat([*view.frames, again.clear()], how="diagonal")
+        found = [tail.join(again, on=IDENTITY_COLUMNS, how="semi")]
+        for (day,), wanted in again.with_columns(_sent_day()).group_by("sent_day"):
+            found.append(view.table.find(wanted.select(IDENTITY_COLUMNS), properties, day))
+        rows = pl.concat(found, how="diagonal").iter_rows(named=True)
+        return {(row["source"], row["id"]): row for row in rows}
+
+
+def _sent_day() -> pl.Expr:
+    return pl.when(pl.col("time") != pl.col("received_at")).then(pl.col("day")).alias("sent_day")
+
+
+def _with_columns(events: pl.DataFrame, properties: Mapping[str, PropertyType]) -> pl.DataFrame:
+    """A batch that was decoded before the newest declaration gets the columns it lacks."""
+    late = {name: kind for name, kind in properties.items() if property_column(name) not in events.columns}
+    lifted = lift(events, late) if late else events
+    return arranged(lifted, (name for name in stored_names(properties) if name != "sequence"))
+
+
+def _verdicts(batches: Sequence[Candidates], judgement: Judgement, differences: Differences) -> Iterator[BatchVerdict]:
+    offset = 0
+    for batch in batches:
+        repeated = np.flatnonzero(~judgement.is_new[offset : offset + len(batch.index)])
+        names = batch.events.select(IDENTITY_COLUMNS)[repeated].iter_rows() if len(repeated) else ()
+        events = [
+            _repetition(int(batch.index[row]), source, key, differences.get(offset + row))
+            for row, (source, key) in zip(repeated.tolist(), names, strict=True)
+        ]
+        yield batch_verdict(batch.total, [*batch.rejected, *events])
+        offset += len(batch.index)
+
+
+def _repetition(index: int, source: str, key: str, difference: str | None) -> EventVerdict:
+    if difference is None:
+        return EventVerdict(index, source, key, DUPLICATE, "this event was accepted before; nothing to do")
+    message = (
+        f"this source and id were accepted before and its {difference} is another; the first stands. Send a new id"
+    )
+    return EventVerdict(index, source, key, CONFLICT, message)

@@ -1,0 +1,65 @@
+"""What can go wrong with a submission as a whole; what is wrong with one event is a verdict, not an exception.
+
+A write ends in one of three ways: it is committed; `NotCommitted`, send it again freely; `CommitUnknown`, send it again
+with the same event ids, never with new ones.
+"""
+
+from collections.abc import Mapping
+
+
+class IngestError(Exception):
+    """Base of all errors of this package that a caller is meant to handle."""
+
+
+class UnsupportedContentType(IngestError):
+    """The body is in a format that this log does not read."""
+
+
+class UnreadableBody(IngestError):
+    """The body is not what its content type says, so no event of it can be judged."""
+
+
+class BodyTooLarge(IngestError):
+    """The body, or what it unpacks to, is above a limit; send it in smaller batches."""
+
+
+class NotCommitted(IngestError):
+    """Nothing of this submission was kept; send it again freely."""
+
+
+class Overloaded(NotCommitted):
+    """Too many submissions wait; send it again after `retry_after_seconds`."""
+
+    def __init__(self, message: str, *, retry_after_seconds: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class CommitUnknown(IngestError):
+    """The disk failed while this submission was written; send it again with the same event ids."""
+
+
+class DataDirectoryLocked(IngestError):
+    """Another process owns the data directory; `holder` is what it left about itself (such as pid and url)."""
+
+    def __init__(self, directory: str, holder: Mapping[str, str]) -> None:
+        about = ", ".join(f"{key} {value}" for key, value in holder.items()) or "unknown"
+        super().__init__(
+            f"{directory} is in use by another process ({about}). Stop that process, or use another directory."
+        )
+        self.holder = dict(holder)
+
+
+class JournalDamaged(IngestError):
+    """A journal segment holds something else than what was written, at a place where no crash can leave it so."""
+
+    def __init__(self, path: str, offset: int, what: str) -> None:
+        super().__init__(
+            f"{path} is damaged at offset {offset}: {what}. Nothing was changed. Put back a whole copy of this file, "
+            "or move it away to go on without the events in it."
+        )
+        self.path, self.offset = path, offset
+
+
+class PropertyConflict(IngestError):
+    """A property is declared with another type, or with another spelling in case, than it is stored with."""

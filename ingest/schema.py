@@ -1,0 +1,33 @@
+"""The columns of an event between decoding and the usage table, beside those of rating/core/schema.py."""
+
+from collections.abc import Iterable, Mapping
+
+import polars as pl
+
+from rating.core.schema import USAGE_EVENT, PropertyType, property_column, usage_event_schema
+
+IDENTITY_COLUMNS = ("source", "id")
+
+FINGERPRINT = "fingerprint"
+"""64-bit hash of an event's type, subject, time as sent, data and declared properties; equal means equal body."""
+
+DAY = "day"
+"""UTC day of `time`; the usage table is partitioned by it."""
+
+STORED_EXTRA = {FINGERPRINT: pl.Int64(), DAY: pl.Date()}
+
+
+def stored_schema(properties: Mapping[str, PropertyType]) -> pl.Schema:
+    """One row is one accepted event as the journal and the usage table hold it."""
+    return pl.Schema({**usage_event_schema(properties), **STORED_EXTRA})
+
+
+def stored_names(properties: Iterable[str]) -> list[str]:
+    """The columns of `stored_schema`, in their order."""
+    return [*USAGE_EVENT.names(), *map(property_column, properties), *STORED_EXTRA]
+
+
+def arranged(events: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
+    """`events` with these columns, in this order. Without the query engine: on a small frame that costs more than all
+    the rest."""
+    return pl.DataFrame([events.get_column(name) for name in names])

@@ -1,0 +1,63 @@
+"""What a submitted batch is answered with. The codes are part of the HTTP contract: add, never rename."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+ACCEPTED, DUPLICATE, CONFLICT = "accepted", "duplicate", "conflict"
+
+REJECTIONS = (
+    "malformed_event",
+    "unsupported_specversion",
+    "missing_id",
+    "missing_source",
+    "missing_type",
+    "missing_subject",
+    "invalid_time",
+    "time_without_zone",
+    "time_in_future",
+    "not_a_number",
+    "number_out_of_range",
+    "too_many_decimals",
+    "not_a_string",
+    "string_too_long",
+    "float_column",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EventVerdict:
+    """One event of a batch that was not accepted; `index` counts from 0, `source` and `id` are null when unreadable."""
+
+    index: int
+    source: str | None
+    id: str | None
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchVerdict:
+    """How many events of a batch ended how, and each that was not accepted, in the order of the batch.
+
+    When a caller holds this, every event that it counts as accepted or duplicate is durable.
+    """
+
+    accepted: int
+    duplicate: int
+    conflict: int
+    rejected: int
+    events: tuple[EventVerdict, ...]
+
+    @property
+    def total(self) -> int:
+        """The number of events in the batch."""
+        return self.accepted + self.duplicate + self.conflict + self.rejected
+
+
+def batch_verdict(total: int, events: Iterable[EventVerdict]) -> BatchVerdict:
+    """The verdict on a batch of `total` events of which `events` were not accepted."""
+    ordered = tuple(sorted(events, key=lambda verdict: verdict.index))
+    duplicate = sum(verdict.code == DUPLICATE for verdict in ordered)
+    conflict = sum(verdict.code == CONFLICT for verdict in ordered)
+    rejected = len(ordered) - duplicate - conflict
+    return BatchVerdict(total - len(ordered), duplicate, conflict, rejected, ordered)

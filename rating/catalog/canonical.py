@@ -1,0 +1,83 @@
+"""One spelling for every meaning: the canonical document of a catalog, its JSON and its version.
+
+A document comes in as the model dumps it: scalars already in canonical text, defaults left out. Here goes what one
+field alone cannot see: sets get an order, spellings that stand for others and numbers that repeat inherited ones go.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+Document = dict[str, Any]
+
+
+def canonical_document(dumped: Document) -> Document:
+    """The document with one spelling for each meaning. Changes `dumped`, and returns it."""
+    dumped["currencies"].sort()
+    for meter in dumped.get("meters", {}).values():
+        _canonical_meter(meter)
+    for price in dumped.get("prices", {}).values():
+        _canonical_price(price)
+    for plan in dumped.get("plans", {}).values():
+        _sort(plan, "prices")
+    return {section: content for section, content in dumped.items() if content != {}}
+
+
+def _sort(part: Document, *fields: str) -> None:
+    for field in fields:
+        if field in part:
+            part[field].sort()
+
+
+def _canonical_meter(meter: Document) -> None:
+    _sort(meter, "add", "subtract", "group_by")
+    for condition in meter.get("filters", []):
+        if "equals" in condition:
+            condition["in"] = [condition.pop("equals")]
+        _sort(condition, "in", "not_in")
+    meter.get("filters", []).sort(key=canonical_json)
+
+
+def _canonical_price(price: Document) -> None:
+    _sort(price, "meters", "group_by")
+    if len(price.get("meters", ())) == 1:
+        [price["meter"]] = price.pop("meters")
+    for version in price["versions"]:
+        version.get("time_of_day", []).sort(key=lambda window: window["from"])
+        for rate in _rates(version):
+            for tier in rate.get("tiers", []):
+                _canonical_tier(tier)
+            if rate.get("per") == 1 and rate is version:
+                del rate["per"]
+        _drop_inherited(version)
+
+
+def _rates(version: Document) -> Iterator[Document]:
+    yield version
+    yield from version.get("time_of_day", [])
+
+
+def _canonical_tier(tier: Document) -> None:
+    tier.pop("from", None)  # checked to be the bound of the tier before
+    tier.setdefault("unit_amount", "0")
+    if tier.get("flat_amount") == "0":
+        del tier["flat_amount"]
+
+
+def _drop_inherited(version: Document) -> None:
+    inherited = {"per": version.get("per", 1), "size": version.get("size")}
+    for window in version.get("time_of_day", []):
+        for field, value in inherited.items():
+            if field in window and window[field] == value:
+                del window[field]
+
+
+def canonical_json(document: Document) -> bytes:
+    """The document as UTF-8 JSON: keys sorted, no space."""
+    return json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+
+
+def content_version(canonical: bytes) -> str:
+    """The name of a catalog's content."""
+    return f"cat_{hashlib.sha256(canonical).hexdigest()[:16]}"

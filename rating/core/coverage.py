@@ -1,0 +1,79 @@
+"""Who pays for an event: subject -> customer -> the subscription in force at the event's time."""
+
+from datetime import datetime
+
+import polars as pl
+
+from rating.core.periods import Month, month_in_zones
+from rating.core.schema import INSTANT, SUBSCRIPTION
+
+SERVICE_PERIOD = pl.Schema(
+    {
+        **SUBSCRIPTION,
+        "period_start": INSTANT,  # of the billing period, in the customer's time zone
+        "period_end": INSTANT,
+        "from": INSTANT,  # the part of the period in which the subscription is in force: [from, to)
+        "to": INSTANT,
+    }
+)
+"""One row is one subscription in one billing period. Subscriptions not in force during the period have no row."""
+
+
+def service_periods(subscriptions: pl.DataFrame, month: Month) -> pl.DataFrame:
+    """SERVICE_PERIOD of every subscription (SUBSCRIPTION) that is in force at some instant of `month`."""
+    periods = month_in_zones(month, subscriptions["time_zone"])
+    served = subscriptions.join(periods, on="time_zone", validate="m:1").with_columns(
+        pl.max_horizontal("period_start", "starts_at").alias("from"),
+        pl.min_horizontal("period_end", "ends_at").alias("to"),  # a null `ends_at` is ignored
+    )
+    return served.filter(pl.col("from") < pl.col("to")).select(SERVICE_PERIOD.names()).sort("subscription")
+
+
+def scan_bounds(served: pl.DataFrame, month: Month) -> tuple[datetime, datetime]:
+    """The instants that hold every event of `month` in any of the subscriptions' zones and in UTC: [first, last)."""
+    utc = month_in_zones(month, ["UTC"])
+    both = pl.concat([utc.select("period_start", "period_end"), served.select("period_start", "period_end")])
+    start, end = both.select(pl.col("period_start").min(), pl.col("period_end").max()).row(0)
+    return start, end
+
+
+def subscribed_usage(usage: pl.LazyFrame, subjects: pl.DataFrame, served: pl.DataFrame) -> pl.LazyFrame:
+    """Each event once for each subscription that pays for it, with `subscription`, `plan` and the service period.
+
+    `subjects` is SUBJECT, `served` SERVICE_PERIOD. Drops events that no subscription covers: see `unsubscribed_usage`.
+    """
+    payers = served.select("subscription", "customer", "plan", "from", "to")
+    paid_by = subjects.join(payers, on="customer").drop("customer")
+    covered = usage.join(paid_by.lazy(), on="subject")
+    return covered.filter(pl.col("time") >= pl.col("from"), pl.col("time") < pl.col("to")).drop("from", "to")
+
+
+def unsubscribed_usage(
+    usage: pl.LazyFrame, subjects: pl.DataFrame, subscriptions: pl.DataFrame, month: Month
+) -> pl.LazyFrame:
+    """Events of `month` (in UTC) that no subscription covers: one row a `subject`, with its `customer` (null when the
+    subject is unknown), the number of `events` and the `first` and `last` instant."""
+    start, end = month_in_zones(month, ["UTC"]).select("period_start", "period_end").row(0)
+    in_month = usage.filter(pl.col("time") >= start, pl.col("time") < end).select("subject", "time")
+    terms = subjects.join(subscriptions, on="customer").select("subject", "starts_at", "ends_at")
+    has_one = pl.len().over("subject") == 1
+    uncovered = _outside_one(in_month, terms.filter(has_one), terms.filter(~has_one))
+    reported = uncovered.group_by("subject").agg(
+        pl.len().cast(pl.Int64).alias("events"), first=pl.col("time").min(), last=pl.col("time").max()
+    )
+    return reported.join(subjects.lazy(), on="subject", how="left", validate="m:1").sort("subject")
+
+
+def _outside_one(events: pl.LazyFrame, lone: pl.DataFrame, several: pl.DataFrame) -> pl.LazyFrame:
+    """The events outside every term of their subject. `lone` are the terms of subjects that have one, the usual case
+    and one join; events of the others meet each of their terms."""
+    in_force = (pl.col("time") >= pl.col("starts_at")) & (pl.col("time") < pl.col("ends_at")).fill_null(True)
+    usual = events.join(several.lazy(), on="subject", how="anti") if several.height else events
+    outside = usual.join(lone.lazy(), on="subject", how="left", validate="m:1").filter(~in_force.fill_null(False))
+    if several.is_empty():
+        return outside.select("subject", "time")
+    # collected, so that both branches below see the same numbers
+    numbered = events.join(several.lazy(), on="subject", how="semi").with_row_index("event").collect().lazy()
+    covered = numbered.join(several.lazy(), on="subject").filter(in_force).select("event").unique()
+    others = numbered.join(covered, on="event", how="anti")
+    return pl.concat([outside.select("subject", "time"), others.select("subject", "time")])

@@ -1,0 +1,99 @@
+"""Exact arithmetic on amounts and quantities: the only module that multiplies, divides, sums or rounds money.
+
+Polars rounds a product of decimals to the larger scale, rounds half to even by default, and an in-memory grouped sum
+of decimals wraps silently when it overflows (all measured on Polars 2.1, see RELIABILITY fact 5). So every amount is
+a Decimal(38, 21), products are taken at that scale (where the product of a 9-decimal quantity and a 12-decimal unit
+amount is exact and a larger result than 10^17 raises), and grouped sums carry a check. What this gives up: a price
+with more than 12 decimals on a quantity with 9 is rounded at the 21st decimal, half to even.
+"""
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+import polars as pl
+
+from rating.core.schema import AMOUNT
+
+ROUNDED = pl.Decimal(38, 4)
+"""Amounts in a currency's minor unit; ISO 4217 knows 0, 2, 3 and 4 digits."""
+
+ROUNDING_MODES = ("half_away_from_zero", "half_even", "up", "down")
+ZERO = pl.lit(Decimal(0), dtype=AMOUNT)
+
+
+class AmountOverflow(ArithmeticError):
+    """An amount does not fit 17 digits before the point; nothing was rounded or wrapped, the run has no result."""
+
+
+def product(left: pl.Expr, right: pl.Expr) -> pl.Expr:
+    """left x right as an amount; exact while their decimals add up to 21 or fewer; raises where it reaches 10^17."""
+    return left.cast(AMOUNT) * right.cast(AMOUNT)
+
+
+def quotient(amount: pl.Expr, divisor: pl.Expr) -> pl.Expr:
+    """amount / divisor, rounded half to even at the 21st decimal; exact where the quotient has no more."""
+    return amount.cast(AMOUNT) / divisor.cast(AMOUNT)
+
+
+def started(quantity: pl.Expr, size: pl.Expr) -> pl.Expr:
+    """How many packages of `size` a quantity starts: 0 -> 0, 0.1 -> 1, size -> 1; nothing for a negative quantity."""
+    units, unit = quantity.cast(AMOUNT), size.cast(AMOUNT)
+    rest = units % unit
+    whole = quotient(units - rest, unit)
+    one_more = pl.when(rest > 0).then(pl.lit(Decimal(1), dtype=AMOUNT)).otherwise(ZERO)
+    return pl.when(quantity > 0).then(whole + one_more).otherwise(ZERO)
+
+
+def round_to(amount: pl.Expr, digits: int, mode: str) -> pl.Expr:
+    """The amount with `digits` decimals: half_away_from_zero, half_even, up (away from zero) or down (toward zero)."""
+    if mode == "half_away_from_zero":
+        rounded = amount.round(digits, mode="half_away_from_zero")
+    elif mode == "half_even":
+        rounded = amount.round(digits, mode="half_to_even")
+    else:
+        rounded = amount.truncate(digits)
+        if mode == "up":
+            step = pl.lit(Decimal(1).scaleb(-digits), dtype=AMOUNT)
+            rest = amount - rounded
+            rounded = rounded + pl.when(rest > 0).then(step).when(rest < 0).then(-step).otherwise(ZERO)
+    return rounded.cast(ROUNDED)
+
+
+def round_by_currency(amount: str, digits: str, mode: str, kinds: Iterable[tuple[int, str]]) -> pl.Expr:
+    """Round column `amount` by the columns `digits` and `mode`; `kinds` are the (digits, mode) pairs that occur."""
+    branches = [
+        pl.when((pl.col(digits) == d) & (pl.col(mode) == m)).then(round_to(pl.col(amount), d, m))
+        for d, m in sorted(set(kinds))
+    ]
+    return pl.coalesce(branches) if branches else pl.col(amount).cast(ROUNDED)
+
+
+def grouped_sum(frame: pl.LazyFrame, by: Sequence[str], columns: Sequence[str], *also: pl.Expr) -> pl.LazyFrame:
+    """Sum decimal `columns` for each group and raise where a sum overflows.
+
+    A wrapped sum is off by 2^128 units of the last decimal. The sum of the values without their fraction cannot wrap
+    below 10^20 rows and differs from a right sum by at most one a row: a larger difference is an overflow, which is
+    turned into a failing cast (Polars raises InvalidOperationError, a service translates it to AmountOverflow).
+    """
+    coarse = [_whole(c).sum().alias(f"{c}__coarse") for c in columns]
+    summed = frame.group_by(by).agg(*[pl.col(c).sum() for c in columns], *coarse, *also, pl.len().alias("__rows"))
+    checked = [_checked(c).alias(c) for c in columns]
+    return summed.with_columns(checked).drop([f"{c}__coarse" for c in columns], "__rows")
+
+
+def _whole(column: str) -> pl.Expr:
+    return pl.col(column).truncate(0).cast(pl.Decimal(38, 0))
+
+
+def _checked(column: str) -> pl.Expr:
+    gap = (_whole(column) - pl.col(f"{column}__coarse")).abs()
+    wrapped = gap > (pl.col("__rows") + 1).cast(pl.Decimal(38, 0))
+    fails_to_cast = pl.when(wrapped).then(pl.lit(10**20, dtype=pl.Int128)).otherwise(0).cast(AMOUNT)
+    return pl.col(column) + fails_to_cast.cast(pl.Decimal(38, 0))
+
+
+def plain(amount: Decimal) -> str:
+    """A decimal as people write it: no exponent, no trailing zeros, no minus zero."""
+    text = format(amount, "f")
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text in ("-0", "") else text

@@ -1,0 +1,134 @@
+"""Quota arithmetic: how much of a limit a window's usage has taken, and whether an amount still fits.
+
+Usage is counted by the metering module, the one that the bill is made with. A window is a calendar month in the
+customer's time zone. Raising no signal twice is a matter of the signal's id, which names the crossing.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Context, Decimal
+from typing import Any, Literal
+
+import polars as pl
+
+from rating.core.book import Meter
+from rating.core.metering import metered_events
+from rating.core.money import plain
+from rating.core.periods import with_window_start
+from rating.core.schema import INSTANT, QUANTITY
+
+EXACT = Context(prec=76)
+"""Quantities have up to 38 digits; Python's default context would round their sums to 28."""
+
+COUNTED_USAGE = pl.Schema(
+    {
+        "customer": pl.String(),
+        "feature": pl.String(),
+        "window_start": INSTANT,
+        "time": INSTANT,
+        "sequence": pl.Int64(),
+        "source": pl.String(),
+        "id": pl.String(),
+        "quantity": QUANTITY,
+    }
+)
+"""One row is one event that counts against one feature of one customer."""
+
+Reason = Literal["allowed", "not_entitled", "exhausted", "would_exceed"]
+
+
+@dataclass(frozen=True)
+class QuotaAnswer:
+    """Whether `amount` more may be used. In the meter's unit; the window is [window_start, resets_at)."""
+
+    allowed: bool
+    reason: Reason
+    message: str
+    subject: str
+    customer: str | None
+    feature: str
+    amount: Decimal
+    limit: Decimal | None = None
+    used: Decimal | None = None
+    remaining: Decimal | None = None
+    window_start: datetime | None = None
+    resets_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """The event at which a customer's usage in a window reached the limit."""
+
+    customer: str
+    feature: str
+    window_start: datetime
+    limit: Decimal
+    used: Decimal  # with this event
+    source: str
+    id: str
+    time: datetime
+
+    @property
+    def key(self) -> str:
+        """The same crossing has the same key, however often it is found; another limit is another crossing."""
+        content = [self.customer, self.feature, self.window_start.isoformat(), plain(self.limit)]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
+
+
+def counted_usage(
+    events: pl.LazyFrame, features: Mapping[str, Meter], payers: pl.DataFrame, time_zones: Sequence[str]
+) -> pl.DataFrame:
+    """COUNTED_USAGE of `events` (USAGE_EVENT with the meters' properties), in the order of acceptance.
+
+    `payers` has one row a `subject`: its `customer` and `time_zone`, one of `time_zones`. Subjects without a customer
+    have no quota.
+    """
+    kept = ["subject", "time", "sequence", "source", "id", "quantity"]
+    counted = [
+        metered_events(events, meter).select(*kept, pl.lit(feature).alias("feature"))
+        for feature, meter in features.items()
+    ]
+    if not counted:
+        return COUNTED_USAGE.to_frame()
+    owned = pl.concat(counted).join(payers.lazy(), on="subject", validate="m:1").collect()
+    by_zone = [with_window_start(owned.filter(pl.col("time_zone") == zone), zone) for zone in time_zones]
+    windowed = pl.concat(by_zone) if by_zone else owned.with_columns(window_start=pl.lit(None, dtype=INSTANT))
+    return windowed.select(COUNTED_USAGE.names()).sort("sequence", "feature")
+
+
+def crossing_event(counted: pl.DataFrame, before: Decimal, limit: Decimal) -> dict[str, Any] | None:
+    """The first row of `counted` (one customer, feature and window) that brings usage to `limit`, and `used` then."""
+    rest = EXACT.subtract(limit, before)
+    running = counted.with_columns(running=pl.col("quantity").cum_sum())
+    reached = running.filter(pl.col("running") >= pl.lit(rest, dtype=QUANTITY)).head(1)
+    if reached.is_empty():
+        return None
+    row = reached.row(0, named=True)
+    return {**row, "used": EXACT.add(before, row["running"])}
+
+
+def judge(
+    subject: str,
+    customer: str,
+    feature: str,
+    amount: Decimal,
+    limit: Decimal,
+    used: Decimal,
+    window: tuple[datetime, datetime],
+) -> QuotaAnswer:
+    """The answer for an entitled customer: `amount` fits while used + amount <= limit; an amount of 0 asks whether
+    anything is left at all."""
+    remaining = max(EXACT.subtract(limit, used), Decimal(0))
+    exhausted = used >= limit
+    fits = not exhausted and EXACT.add(used, amount) <= limit
+    reason: Reason = "allowed" if fits else "exhausted" if exhausted else "would_exceed"
+    if reason == "allowed":
+        message = f"{plain(remaining)} of {plain(limit)} left"
+    elif reason == "exhausted":
+        message = f"{plain(used)} used of {plain(limit)}: the limit is used up until {window[1].isoformat()}"
+    else:
+        message = f"{plain(amount)} is more than the {plain(remaining)} left of {plain(limit)}"
+    return QuotaAnswer(fits, reason, message, subject, customer, feature, amount, limit, used, remaining, *window)

@@ -1,0 +1,81 @@
+"""How the store talks to its database: an engine whose commits are on the disk, reading and writing, and upserts."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
+
+from store.errors import DatabaseDamaged
+
+CHUNK = 10_000  # keys asked for at once, below the limit of bound parameters (32,766 in SQLite, 65,535 in PostgreSQL)
+
+
+def connect(url: str) -> Engine:
+    """An engine for `url`. SQLite is set to WAL with synchronous=FULL: at NORMAL a power cut loses commits."""
+    if make_url(url).get_backend_name() != "sqlite":
+        return create_engine(url, pool_pre_ping=True)
+    engine = create_engine(url)
+    event.listen(engine, "connect", _set_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def check(engine: Engine) -> None:
+    """Raise DatabaseDamaged when SQLite finds its own file inconsistent; other databases check themselves."""
+    if engine.dialect.name != "sqlite":
+        return
+    with reading(engine) as connection:
+        found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+    if found != "ok":
+        raise DatabaseDamaged(f"{engine.url.database} is damaged ({found}): restore it from a backup")
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection with one consistent view of the database."""
+    with engine.connect() as connection:
+        yield connection
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """One transaction, committed at the end or not at all."""
+    with engine.execution_options(writes=True).begin() as connection:
+        yield connection
+
+
+def upsert(connection: Connection, table: Table, rows: Sequence[dict[str, Any]], *, keep: Sequence[str] = ()) -> None:
+    """Insert `rows`, or change every column of the rows that exist by primary key, except those in `keep`."""
+    if not rows:
+        return
+    insert = _insert(connection, table)
+    changed = {c.name: insert.excluded[c.name] for c in table.columns if not c.primary_key and c.name not in keep}
+    connection.execute(insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=changed), rows)
+
+
+def insert_new(connection: Connection, table: Table, rows: Sequence[dict[str, Any]], *, unique: str) -> None:
+    """Insert `rows`, leaving out those whose column `unique` is there already."""
+    if rows:
+        connection.execute(_insert(connection, table).on_conflict_do_nothing(index_elements=[unique]), rows)
+
+
+def _insert(connection: Connection, table: Table) -> Any:
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+
+
+def chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(keys), CHUNK):
+        yield keys[start : start + CHUNK]
+
+
+def _set_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # the driver starts no transaction of its own: `_begin_sqlite` does
+    for pragma in ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}").fetchall()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """A transaction that writes takes the write lock at once: upgrading a read later would fail without waiting."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN")

@@ -1,0 +1,34 @@
+"""What the store refuses, and what to do about it. Nothing was written when one of these is raised."""
+
+from collections.abc import Iterable
+
+
+class StoreError(Exception):
+    """The family of everything that the store raises by itself."""
+
+
+class NotFound(StoreError):
+    """Nothing of this kind has this key."""
+
+    def __init__(self, kind: str, key: str) -> None:
+        super().__init__(f"there is no {kind} {key!r}")
+
+
+class Refused(StoreError):
+    """The records contradict each other or themselves; `problems` has one sentence for each."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("; ".join(self.problems))
+
+
+class SubjectTaken(Refused):
+    """A subject already belongs to another customer: its usage would be billed to two."""
+
+
+class PlanInUse(Refused):
+    """A catalog drops a plan that running subscriptions are on."""
+
+
+class DatabaseDamaged(StoreError):
+    """The database file failed its check at start; restore it from a backup before anything is written."""

@@ -1,0 +1,117 @@
+"""Every table of the relational store. The migrations under store/migrations/ build exactly this (a test compares)."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import BigInteger, Column, DateTime, ForeignKey, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import JSON, TypeDecorator
+
+
+class Instant(TypeDecorator[datetime]):
+    """An instant with its zone, in and out. SQLite has no zones: there it is UTC text to the microsecond."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        assert value.tzinfo is not None, f"an instant without a zone reached the store: {value!r}"
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_SEQUENCE = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER counts up by itself in SQLite
+
+customers = Table(
+    "customers",
+    metadata,
+    Column("key", String, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("time_zone", String, nullable=False),
+    Column("created_at", Instant, nullable=False),
+)
+"""One row is one customer; `time_zone` (IANA) is where its billing periods begin and end."""
+
+subjects = Table(
+    "subjects",
+    metadata,
+    Column("subject", String, primary_key=True),
+    Column("customer", String, ForeignKey("customers.key"), nullable=False, index=True),
+)
+"""One row is one subject of usage events and the customer who pays for it."""
+
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    Column("key", String, primary_key=True),
+    Column("customer", String, ForeignKey("customers.key"), nullable=False, index=True),
+    Column("plan", String, nullable=False, index=True),
+    Column("starts_at", Instant, nullable=False),
+    Column("ends_at", Instant),
+)
+"""One row is one subscription of a customer to a plan, in force on [`starts_at`, `ends_at`)."""
+
+catalogs = Table(
+    "catalogs",
+    metadata,
+    Column("version", String, primary_key=True),
+    Column("document", Text, nullable=False),
+)
+"""One row is one catalog version: the hash of its canonical JSON, and that JSON."""
+
+catalog_applications = Table(
+    "catalog_applications",
+    metadata,
+    Column("sequence", _SEQUENCE, primary_key=True),
+    Column("version", String, ForeignKey("catalogs.version"), nullable=False),
+    Column("applied_at", Instant, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""One row is one time that a catalog version came into force; the last row is the current one."""
+
+rating_runs = Table(
+    "rating_runs",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("period", String, nullable=False),
+    Column("catalog_version", String, ForeignKey("catalogs.version"), nullable=False),
+    Column("table_version", BigInteger, nullable=False),
+    Column("last_sequence", BigInteger, nullable=False),
+    Column("code_version", String, nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("finished_at", Instant),
+    Column("status", String, nullable=False),
+    Column("digest", String),
+    Column("report", JSON),
+    Index("ix_rating_runs_started_at", "started_at", "id"),
+)
+"""One row is one rating run: its inputs, and once it is done the digest of its lines and its report.
+`status` is running, done, failed or interrupted (the process ended before the run did)."""
+
+signals = Table(
+    "signals",
+    metadata,
+    Column("sequence", _SEQUENCE, primary_key=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("type", String, nullable=False),
+    Column("customer", String, nullable=False),
+    Column("raised_at", Instant, nullable=False),
+    Column("data", JSON, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""One row is one signal of the outbox, in the order it was recorded. `id` is derived from what crossed, so that
+recording it again changes nothing. Amounts in `data` are text."""

@@ -1,0 +1,169 @@
+"""The question of a gateway, and the signal when a limit is reached. The limit is 2,000 tokens a month."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from typing import Any
+
+import httpx2
+import polars as pl
+import pytest
+from starlette.testclient import TestClient
+
+from api.app import create_app
+from api.engine import Engine
+from api.quota import QuotaService
+from api.settings import Settings
+from rating.catalog import compile_catalog, load_catalog
+from rating.core.schema import SUBJECT, SUBSCRIPTION, usage_event_schema
+from rating.live_quota import Terms
+from store.customers import Customer
+from tests.api.conftest import CATALOG, NOW, event
+from tests.api.test_events import post
+
+PAYERS = pl.DataFrame(schema={**SUBJECT, "time_zone": pl.String()})
+SUBSCRIPTIONS = pl.DataFrame(schema=SUBSCRIPTION)
+
+
+def ask(client: httpx2.Client, amount: Any = None, subject: str = "acme", feature: str = "tokens") -> httpx2.Response:
+    return client.get(f"/v1/quota/{subject}/{feature}", params={} if amount is None else {"amount": amount})
+
+
+def use(client: httpx2.Client, event_id: str, tokens: int, **changes: Any) -> None:
+    assert post(client, event(event_id, data={"input_tokens": tokens}, **changes)).json()["accepted"] == 1
+
+
+@pytest.mark.parametrize(
+    ("used", "amount", "status", "reason", "remaining"),
+    [
+        pytest.param(0, None, 200, "allowed", "2000", id="nothing used"),
+        pytest.param(1999, None, 200, "allowed", "1", id="one left"),
+        pytest.param(1999, "1", 200, "allowed", "1", id="exactly the rest fits"),
+        pytest.param(1999, "1.000000001", 429, "would_exceed", "1", id="a little more than the rest does not"),
+        pytest.param(2000, None, 429, "exhausted", "0", id="all used"),
+        pytest.param(2001, "0", 429, "exhausted", "0", id="more than all used"),
+    ],
+)
+def test_an_amount_fits_up_to_the_limit(
+    sold: httpx2.Client, used: int, amount: str | None, status: int, reason: str, remaining: str
+) -> None:
+    if used:
+        use(sold, "1", used)
+    answer = ask(sold, amount)
+    assert answer.status_code == status
+    body = answer.json()
+    assert (body["reason"], body["allowed"], body["remaining"]) == (reason, status == 200, remaining)
+    assert (body["limit"], body["used"], body["resets_at"]) == ("2000", str(used), "2026-11-01T00:00:00Z")
+    if status == 429:
+        assert answer.headers["retry-after"] == str(16 * 86400 + 12 * 3600)  # 15 October noon to 1 November
+
+
+@pytest.mark.parametrize(
+    ("subject", "feature", "says"),
+    [
+        pytest.param("nobody", "tokens", "no customer has this subject", id="an unknown subject"),
+        pytest.param("acme", "images", "no plan of acme includes images", id="a feature of no plan"),
+        pytest.param("a/b/c", "tokens", "no customer has this subject", id="a subject with slashes"),
+    ],
+)
+def test_who_is_not_entitled_is_refused(sold: httpx2.Client, subject: str, feature: str, says: str) -> None:
+    answer = ask(sold, subject=subject, feature=feature)
+    assert answer.status_code == 403
+    assert (answer.json()["subject"], answer.json()["message"]) == (subject, says)
+    assert answer.json()["limit"] is None
+
+
+@pytest.mark.parametrize("amount", ["-1", "NaN", "Infinity", "1e400", "1.0000000001", "x", ""])
+def test_an_amount_that_is_none_is_refused(sold: httpx2.Client, amount: str) -> None:
+    assert ask(sold, amount).status_code == 422
+
+
+def test_the_check_after_an_acknowledgement_sees_the_event(sold: httpx2.Client) -> None:
+    for index in range(1, 11):
+        use(sold, str(index), 100)
+        assert ask(sold).json()["used"] == str(100 * index)
+
+
+def test_a_new_limit_and_a_new_subject_count_at_once(sold: httpx2.Client) -> None:
+    use(sold, "1", 100)
+    use(sold, "2", 30, subject="second")
+    assert ask(sold).json()["used"] == "100"
+    sold.put("/v1/customers/acme", json={"subjects": ["acme", "second"]})
+    assert ask(sold).json()["used"] == "130"
+    assert ask(sold, subject="second").json()["used"] == "130"
+    term = {"customer": "acme", "plan": "free", "starts_at": "2026-01-01T00:00:00Z"}
+    sold.put("/v1/subscriptions/acme-pro", json=term)
+    assert ask(sold).status_code == 403
+
+
+def test_usage_of_another_month_does_not_count(sold: httpx2.Client) -> None:
+    use(sold, "1", 5000, time="2026-09-30T23:59:59Z")
+    use(sold, "2", 1, time="2026-10-01T00:00:00Z")
+    assert ask(sold).json()["used"] == "1"
+
+
+def test_a_limit_that_is_reached_raises_one_signal(sold: httpx2.Client) -> None:
+    use(sold, "1", 1999)
+    assert sold.get("/v1/signals").json() == {"items": [], "next": 0}
+    use(sold, "2", 1)
+    use(sold, "3", 500)
+    page = sold.get("/v1/signals").json()
+    [signal] = page["items"]
+    assert (signal["type"], signal["customer"], page["next"]) == ("quota.exhausted", "acme", signal["sequence"])
+    assert (signal["data"]["feature"], signal["data"]["used"], signal["data"]["limit"]) == ("tokens", "2000", "2000")
+    assert signal["data"]["event"] == {"source": "gateway", "id": "2"}
+    assert sold.get("/v1/signals", params={"after": page["next"]}).json() == {"items": [], "next": page["next"]}
+
+
+def test_a_restart_keeps_the_counters_and_repeats_no_signal(settings: Settings) -> None:
+    for start in range(3):
+        engine = Engine.open(settings, now=lambda: NOW)
+        with TestClient(create_app(settings, engine=engine)) as client:
+            if start == 0:
+                client.put("/v1/catalog", json=CATALOG)
+                client.put("/v1/customers/acme", json={})
+                term = {"customer": "acme", "plan": "pro", "starts_at": "2026-01-01T00:00:00Z"}
+                client.put("/v1/subscriptions/s", json=term)
+                use(client, "1", 2000)
+            assert ask(client).json()["used"] == "2000"
+            assert len(client.get("/v1/signals").json()["items"]) == 1
+        engine.close()
+
+
+def test_a_thousand_changes_cost_one_rebuild() -> None:
+    reads = []
+
+    def read_usage() -> tuple[pl.LazyFrame, int]:
+        reads.append(1)
+        return usage_event_schema({}).to_frame(eager=False), 0
+
+    empty = Terms(compile_catalog(load_catalog({"tallystick": 1, "currencies": ["USD"]})), PAYERS, SUBSCRIPTIONS)
+    service = QuotaService(lambda: empty, read_usage, lambda _: None)
+    for _ in range(1000):
+        service.terms_changed()
+        assert service.check_at_once("acme", "tokens", Decimal(0), NOW) is None
+    assert service.check("acme", "tokens", Decimal(0), NOW).reason == "not_entitled"
+    assert service.check_at_once("acme", "tokens", Decimal(0), NOW) is not None
+    assert reads == [1]
+
+
+def test_counters_stay_right_while_terms_change_under_load(sold: httpx2.Client, engine: Engine) -> None:
+    """8 threads post 20 events of 1 token each, and resend them, while customers are put and quotas are asked."""
+
+    def post_and_resend(thread: int) -> None:
+        body = json.dumps([event(f"{thread}-{i}", data={"input_tokens": 1}) for i in range(20)]).encode()
+        for _ in range(2):
+            engine.log.submit(body, "application/cloudevents-batch+json").result(30)
+
+    def change_terms(thread: int) -> None:
+        for i in range(10):
+            engine.put_customers([Customer(f"other-{thread}-{i}", "", "UTC", NOW, (f"other-{thread}-{i}",))])
+            engine.quota.check("acme", "tokens", Decimal(1), NOW)
+
+    with ThreadPoolExecutor(10) as threads:
+        done = [threads.submit(post_and_resend, i) for i in range(8)] + [
+            threads.submit(change_terms, i) for i in (0, 1)
+        ]
+        for future in done:
+            future.result(60)
+    assert ask(sold).json()["used"] == str(8 * 20)

@@ -1,0 +1,200 @@
+"""A catalog as the frames that the core reads."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+import pytest
+
+from rating.catalog import compile_catalog, load_catalog
+from rating.core import schema
+from rating.core.book import Filter, Meter, PriceBook
+from tests.catalog.documents import SOUND, changed
+
+EVER, FOR_EVER = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
+HOUR = 3_600_000_000
+
+
+def compiled(document: dict[str, Any]) -> PriceBook:
+    return compile_catalog(load_catalog(document))
+
+
+def rates_of(book: PriceBook, price: str) -> list[dict[str, Any]]:
+    return book.rates.filter(pl.col("price") == price).to_dicts()
+
+
+def tiers_of(book: PriceBook, rate: int) -> list[tuple[Any, ...]]:
+    return book.tiers.filter(pl.col("rate") == rate).drop("rate").rows()
+
+
+def test_every_frame_has_its_schema_also_when_it_is_empty() -> None:
+    for book in (compiled(SOUND), compiled({"tallystick": 1, "currencies": ["USD"]})):
+        frames = {
+            "prices": schema.PRICE,
+            "rates": schema.RATE,
+            "tiers": schema.TIER,
+            "fees": schema.PLAN_FEE,
+            "entitlements": schema.ENTITLEMENT,
+        }
+        assert {name: getattr(book, name).schema for name in frames} == frames
+
+
+def test_a_book_is_the_same_for_every_spelling_of_its_catalog() -> None:
+    reversed_document = {
+        key: dict(reversed(value.items())) if isinstance(value, dict) else value
+        for key, value in reversed(SOUND.items())
+    }
+    one, other = compiled(SOUND), compiled(reversed_document)
+    assert (one.version, one.meters) == (other.version, other.meters)
+    assert [shape.prices.to_dicts() for shape in one.shapes] == [shape.prices.to_dicts() for shape in other.shapes]
+    assert one.rates.equals(other.rates)
+    assert one.tiers.equals(other.tiers)
+
+
+def test_meters_carry_signed_properties_and_filters() -> None:
+    document = changed("meters/tokens/subtract", ["cached"])
+    document["meters"]["tokens"]["add"] = ["m"]
+    document["meters"]["tokens"]["filters"] = [
+        {"property": "tier", "equals": "gold"},
+        {"property": "kind", "not_in": ["b", "a"]},
+    ]
+    assert compiled(document).meters == (
+        Meter("calls", "llm.request", "count", group_by=("model",)),
+        Meter(
+            "tokens",
+            "llm.request",
+            "sum",
+            add=("m", "n"),
+            subtract=("cached",),
+            filters=(Filter("kind", "not_in", ("a", "b")), Filter("tier", "in", ("gold",))),
+            group_by=("model", "region"),
+        ),
+    )
+
+
+def test_prices_carry_the_minor_unit_of_their_currency() -> None:
+    document = changed("currencies", ["USD", "EUR", "JPY", "KWD"])
+    document["prices"] = {
+        code: {"model": "flat", "currency": code, "rounding": "up", "versions": [{"amount": "1"}]}
+        for code in ("JPY", "KWD", "USD")
+    }
+    document["plans"] = {}
+    assert compiled(document).prices.rows() == [
+        ("JPY", "JPY", 0, "flat", "up"),
+        ("KWD", "KWD", 3, "flat", "up"),
+        ("USD", "USD", 2, "flat", "up"),
+    ]
+
+
+def test_versions_follow_each_other_from_ever_to_for_ever() -> None:
+    document = changed(
+        "prices/unit/versions",
+        [
+            {"unit_amount": "1"},
+            {"unit_amount": "2", "effective_from": "2026-01-01T00:00:00.000001+02:00"},
+            {"unit_amount": "3", "effective_from": "2027-01-01"},
+        ],
+    )
+    second, third = datetime(2025, 12, 31, 22, 0, 0, 1, UTC), datetime(2027, 1, 1, tzinfo=UTC)
+    rates = rates_of(compiled(document), "unit")
+    assert [(rate["version"], rate["effective_from"], rate["effective_to"]) for rate in rates] == [
+        (0, EVER, second),
+        (1, second, third),
+        (2, third, FOR_EVER),
+    ]
+
+
+def test_windows_are_rates_of_their_own_that_inherit_per() -> None:
+    windows = [
+        {"from": "22:30", "to": "06:00:00.5", "time_zone": "Europe/Madrid", "unit_amount": "1"},
+        {"from": "06:30", "to": "24:00", "time_zone": "Europe/Madrid", "unit_amount": "3", "per": 7},
+    ]
+    windows[1]["to"] = "08:00"
+    book = compiled(changed("prices/unit/versions/0/time_of_day", windows))
+    own, early, late = rates_of(book, "unit")
+    assert (own["window"], own["window_time_zone"], own["window_from"], own["per"]) == (None, None, None, 1000)
+    assert (early["window"], early["window_from"], early["window_to"], early["per"]) == (0, 6.5 * HOUR, 8 * HOUR, 7)
+    assert (late["window"], late["window_from"], late["window_to"]) == (1, 22.5 * HOUR, 6 * HOUR + 500_000)
+    assert (late["per"], late["window_time_zone"]) == (1000, "Europe/Madrid")
+    assert [tiers_of(book, rate["rate"])[0][3] for rate in (own, early, late)] == [Decimal("2.5"), 3, 1]
+
+
+@pytest.mark.parametrize(
+    ("price", "numbers", "tiers"),
+    [
+        ("fee", {"per": 1, "package_size": None, "size": None}, [(0, 0, None, 0, 20)]),
+        ("unit", {"per": 1000, "package_size": None, "size": None}, [(0, 0, None, Decimal("2.5"), 0)]),
+        ("packs", {"per": 1, "package_size": 100, "size": None}, [(0, 0, None, 0, 1)]),
+        ("sized", {"per": 1, "package_size": None, "size": "n"}, [(0, 0, None, 1, 0)]),
+        ("tiered", {"per": 1, "package_size": None, "size": None}, [(0, 0, 10, 2, 0), (1, 10, None, 1, 0)]),
+    ],
+)
+def test_each_model_has_its_numbers(price: str, numbers: dict[str, Any], tiers: list[tuple[Any, ...]]) -> None:
+    book = compiled(SOUND)
+    [rate] = rates_of(book, price)
+    assert {field: rate[field] for field in numbers} == numbers
+    assert tiers_of(book, rate["rate"]) == tiers
+
+
+def test_amounts_and_bounds_are_exact() -> None:
+    tiers = [
+        {"up_to": "0.123456789", "unit_amount": "0." + "123456789" * 2, "flat_amount": "999999999999.99"},
+        {"unit_amount": 0},
+    ]
+    book = compiled(changed("prices/tiered/versions/0/tiers", tiers))
+    [rate] = rates_of(book, "tiered")
+    first = tiers_of(book, rate["rate"])[0]
+    assert first == (0, 0, Decimal("0.123456789"), Decimal("0.123456789123456789"), Decimal("999999999999.99"))
+
+
+def test_sized_windows_inherit_the_size() -> None:
+    windows = [
+        {"from": "01:00", "to": "02:00", "tiers": [{"unit_amount": "9"}]},
+        {
+            "from": "03:00",
+            "to": "04:00",
+            "size": "m",
+            "tiers": [{"up_to": 5, "unit_amount": "8"}, {"unit_amount": "7"}],
+        },
+    ]
+    book = compiled(changed("prices/sized/versions/0/time_of_day", windows))
+    assert [rate["size"] for rate in rates_of(book, "sized")] == ["n", "n", "m"]
+
+
+def test_plans_expand_prefixes_and_list_each_price_once() -> None:
+    document = changed("plans/pro/prices", ["*ee", "fee", "t*", "tiered"][1:])
+    document["plans"]["all"] = {"currency": "USD", "prices": ["fee", "unit", "sized", "tier*", "tiere*"]}
+    book = compiled(document)
+    assert book.fees.rows() == [("all", "fee"), ("pro", "fee")]
+    assert {(shape.meter, shape.match): shape.prices.rows() for shape in book.shapes} == {
+        ("tokens", ("model",)): [("all", "tiered", "large"), ("pro", "tiered", "large"), ("all", "unit", "small")],
+        ("calls", ()): [("all", "sized")],
+    }
+
+
+def test_a_price_of_several_meters_is_in_the_shapes_of_each() -> None:
+    document = changed("prices/unit/meters", ["tokens", "calls"])
+    del document["prices"]["unit"]["meter"]
+    document["plans"]["pro"]["prices"] = ["unit"]
+    shapes = compiled(document).shapes
+    assert [(shape.meter, shape.match, shape.group_by) for shape in shapes] == [
+        ("calls", ("model",), ()),
+        ("tokens", ("model",), ()),
+    ]
+
+
+def test_shapes_differ_by_matched_dimensions_and_by_groups() -> None:
+    document = changed("prices/unit/group_by", ["region"])
+    document["prices"]["eu"] = {**SOUND["prices"]["unit"], "match": {"region": "eu", "model": "large"}}
+    document["plans"]["pro"]["prices"] = ["unit", "eu", "tiered"]
+    shapes = compiled(document).shapes
+    assert {(shape.match, shape.group_by): shape.prices.columns for shape in shapes} == {
+        (("model",), ("region",)): ["plan", "price", "model"],
+        (("model", "region"), ()): ["plan", "price", "model", "region"],
+        (("model",), ()): ["plan", "price", "model"],
+    }
+
+
+def test_entitlements_name_the_meter_of_their_feature() -> None:
+    assert compiled(SOUND).entitlements.rows() == [("pro", "tokens", "tokens", Decimal(1000), "month")]

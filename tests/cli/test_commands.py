@@ -1,0 +1,169 @@
+"""From a catalog file to an explained charge line, command by command."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.cli.conftest import USAGE, Run
+
+
+def test_a_month_is_ingested_rated_listed_and_explained(run: Run, data: Path, usage: Path) -> None:
+    """400,000 + 700,000.5 small tokens at 2.50 a million are 2.75000125; the fee is 10."""
+    at = ("--data", data, "--json")
+    taken = run("ingest", usage, *at)
+    assert (taken.code, taken.json["accepted"], taken.json["rejected"]) == (0, 4, 0)
+    rated = run("rate", "--period", "2026-10", *at)
+    assert rated.code == 0
+    assert rated.json["report"]["totals"] == [
+        {"currency": "USD", "amount": "12.75000125", "rounded_amount": "12.75", "lines": 2}
+    ]
+    assert [row["quantity"] for row in rated.json["report"]["unpriced"]["largest"]] == ["10"]
+    assert [row["subject"] for row in rated.json["report"]["unsubscribed"]["largest"]] == ["stranger"]
+    lines = run("lines", *at).json
+    assert lines["run"] == rated.json["id"]
+    [small] = [line for line in lines["items"] if line["price"] == "small/input"]
+    assert (small["quantity"], small["amount"], small["group"]) == ("1100000.5", "2.75000125", {"model": "small"})
+    explained = run("explain", small["line"], *at)
+    assert explained.json["events"] == 2
+    assert explained.json["steps"][-1]["result"] == "2.75 USD"
+    assert [item["id"] for item in run("runs", *at).json["items"]] == [lines["run"]]
+    assert run("runs", lines["run"], *at).json["digest"] == rated.json["digest"]
+
+
+def test_a_second_run_of_the_same_file_is_all_duplicates(run: Run, data: Path, usage: Path) -> None:
+    assert run("ingest", usage, "--data", data).code == 0
+    again = run("ingest", usage, usage, "--data", data, "--json")
+    assert (again.code, again.json["accepted"], again.json["duplicates"]) == (0, 0, 8)
+
+
+def test_rejected_events_are_listed_by_their_row_and_the_others_kept(run: Run, data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "some.csv"
+    path.write_text(
+        USAGE + "gateway,5,llm.request,acme,2026-10-04T00:00:00,small,1\ngateway,6,llm.request,acme,x,small,oops\n"
+    )
+    ran = run("ingest", path, "--data", data, "--json")
+    assert (ran.code, ran.json["accepted"], ran.json["rejected"]) == (65, 4, 2)
+    assert [(p["row"], p["code"]) for p in ran.json["files"][0]["problems"]] == [
+        (5, "time_without_zone"),
+        (6, "invalid_time"),
+    ]
+    shown = run("ingest", path, "--data", data)
+    assert shown.code == 65
+    assert "some.csv: 6 events, 0 accepted, 4 duplicates, 0 conflicts, 2 rejected" in shown.out
+    assert "row 5: time_without_zone" in shown.err
+
+
+def test_quota_says_whether_a_subject_may_go_on_by_its_exit_code(run: Run, data: Path) -> None:
+    allowed = run("quota", "acme", "tokens", "--amount", "1000000", "--data", data)
+    assert (allowed.code, allowed.out.splitlines()[0]) == (0, "allowed: 1000000 of 1000000 left")
+    too_much = run("quota", "acme", "tokens", "--amount", "1000001", "--data", data, "--json")
+    assert (too_much.code, too_much.json["reason"]) == (1, "would_exceed")
+    unknown = run("quota", "nobody", "tokens", "--data", data)
+    assert (unknown.code, unknown.out.strip()) == (1, "not allowed: no customer has this subject")
+
+
+def test_signals_name_who_reached_a_limit(run: Run, data: Path, usage: Path) -> None:
+    assert run("signals", "--data", data, "--json").json == {"items": [], "next": 0}
+    run("ingest", usage, "--data", data)
+    found = run("signals", "--data", data, "--json").json
+    assert [(s["customer"], s["data"]["used"]) for s in found["items"]] == [("acme", "1100000.5")]
+    assert run("signals", "--after", found["next"], "--data", data, "--json").json["items"] == []
+    assert "1,100,000.5" in run("signals", "--data", data).out
+
+
+def test_lines_are_filtered_and_written_in_every_format(run: Run, data: Path, usage: Path, tmp_path: Path) -> None:
+    run("ingest", usage, "--data", data)
+    run("rate", "--period", "2026-10", "--data", data)
+    csv, parquet, arrow = (tmp_path / f"lines.{ending}" for ending in ("csv", "parquet", "arrows"))
+    written = run("lines", "--price", "small/*", "--csv", csv, "--parquet", parquet, "--arrow", arrow, "--data", data)
+    assert (written.code, written.out) == (0, "")
+    frame = pl.read_parquet(parquet)
+    assert [str(amount.normalize()) for amount in frame["amount"]] == ["2.75000125"]
+    assert pl.read_ipc_stream(arrow).equals(frame)
+    assert "2.750001250000000000000" in csv.read_text()
+    shown = run("lines", "--data", data, "--top", "1").out
+    assert "10.00" in shown
+    assert "2.75" not in shown
+    assert run("lines", "--customer", "nobody", "--data", data, "--json").json["items"] == []
+
+
+def test_customers_and_subscriptions_are_imported_and_listed(run: Run, data: Path, tmp_path: Path) -> None:
+    customers, subscriptions = tmp_path / "c.csv", tmp_path / "s.json"
+    customers.write_text("key,name,time_zone,subjects\nbert,Bert,Europe/Madrid,bert-1 bert-2\ncora,,,\n")
+    terms = [
+        {
+            "key": "b",
+            "customer": "bert",
+            "plan": "pro",
+            "starts_at": "2026-01-01",
+            "ends_at": "2027-01-01T00:00:00+01:00",
+        }
+    ]
+    subscriptions.write_text(json.dumps(terms))
+    at = ("--data", data, "--json")
+    assert run("customers", "import", customers, *at).json == {"stored": 2}
+    assert run("subscriptions", "import", subscriptions, *at).json == {"stored": 1}
+    found = {customer["key"]: customer for customer in run("customers", "list", *at).json["items"]}
+    assert found["bert"]["subjects"] == ["bert-1", "bert-2"]
+    assert (found["cora"]["name"], found["cora"]["time_zone"], found["cora"]["subjects"]) == ("cora", "UTC", ["cora"])
+    [listed] = run("subscriptions", "list", "--customer", "bert", *at).json["items"]
+    assert (listed["starts_at"], listed["ends_at"]) == ("2026-01-01T00:00:00Z", "2026-12-31T23:00:00Z")
+    assert "bert-1, bert-2" in run("customers", "list", "--data", data).out
+
+
+def test_the_catalog_is_compared_applied_and_shown(run: Run, data: Path, book: Path, tmp_path: Path) -> None:
+    dearer = tmp_path / "dearer.yaml"
+    dearer.write_text(book.read_text().replace('amount: "10"', 'amount: "12"'))
+    compared = run("catalog", "diff", dearer, "--data", data)
+    assert compared.out == '~ prices.fee.versions[since ever].amount: "10" -> "12"\n'
+    before = run("catalog", "show", "--data", data, "--json").json["version"]
+    assert run("catalog", "apply", dearer, "--dry-run", "--data", data, "--json").json["applied"] is False
+    assert run("catalog", "show", "--data", data, "--json").json["version"] == before
+    applied = run("catalog", "apply", dearer, "--data", data, "--json").json
+    assert (applied["applied"], applied["previous"]) == (True, before)
+    shown = run("catalog", "show", "--data", data)
+    again = tmp_path / "again.yaml"
+    again.write_text(shown.out)
+    assert run("catalog", "validate", again, "--json").json["version"] == applied["version"]
+    old = run("catalog", "show", "--version", before, "--data", data, "--json").json
+    assert old["document"]["prices"]["fee"]["versions"] == [{"amount": "10"}]
+
+
+def test_published_prices_are_imported_as_a_valid_catalog(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "llm.yaml"
+    imported = run("catalog", "import", "genai-prices", "--out", out, "--group-by", "project", "--json")
+    assert imported.json["models"] > 1_000
+    assert "mind:" in imported.err
+    assert run("catalog", "validate", out, "--json").json["prices"] == imported.json["prices"]
+
+
+def test_doctor_finds_a_sound_directory_sound(run: Run, data: Path, usage: Path) -> None:
+    run("ingest", usage, "--data", data)
+    ran = run("doctor", "--data", data, "--json")
+    assert (ran.code, ran.json["ok"]) == (0, True), ran.out
+    assert [check["name"] for check in ran.json["checks"]] == [
+        "disk", "service", "journal", "usage table", "database", "quota"
+    ]  # fmt: skip
+    assert "ok      quota: 1 live counters" in run("doctor", "--data", data).out
+
+
+def test_doctor_names_what_is_wrong_and_the_cure(run: Run, data: Path, usage: Path) -> None:
+    run("ingest", usage, "--data", data)
+    run("doctor", "--data", data)  # opening and closing moves the journal to the table
+    for file in (data / "usage").rglob("*.parquet"):
+        file.unlink()
+    ran = run("doctor", "--data", data)
+    assert ran.code == 1
+    assert "PROBLEM" in ran.out
+    assert "cure:" in ran.out
+
+
+@pytest.mark.parametrize(
+    "command", ["demo", "serve", "ingest", "rate", "lines", "explain", "quota", "catalog", "doctor"]
+)
+def test_every_command_explains_itself(run: Run, command: str) -> None:
+    shown = run(command, "--help")
+    assert shown.code == 0
+    assert "Usage: tallystick" in shown.out

@@ -1,0 +1,62 @@
+"""Identity hashes and the index against a plain dictionary, with hashes that collide on purpose."""
+
+import numpy as np
+import polars as pl
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.admission import judge
+from ingest.identity import hash_identities
+from ingest.identity_index import IdentityIndex
+
+FEW = st.integers(0, 3)
+PAIRS = st.lists(st.tuples(FEW, st.integers(0, 5)), max_size=12)
+
+
+def arrays(pairs: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+    return np.array([high for high, _ in pairs], np.uint64), np.array([low for _, low in pairs], np.uint64)
+
+
+@given(st.lists(PAIRS, max_size=8), PAIRS)
+def test_the_index_knows_what_was_added_and_nothing_else(
+    groups: list[list[tuple[int, int]]], asked: list[tuple[int, int]]
+) -> None:
+    index, model = IdentityIndex(), {}
+    for group in groups:
+        new = [pair for pair in dict.fromkeys(group) if pair not in model]
+        fingerprints = np.arange(len(model) + 1, len(model) + 1 + len(new))
+        index.add(arrays(new), fingerprints)
+        model.update(zip(new, fingerprints.tolist(), strict=True))
+    known, fingerprint = index.lookup(arrays(asked))
+    assert known.tolist() == [pair in model for pair in asked]
+    assert fingerprint.tolist() == [model.get(pair, 0) for pair in asked]
+    assert len(index) == len(model)
+
+
+@given(PAIRS, st.sets(st.tuples(FEW, st.integers(0, 5))), st.data())
+def test_judging_equals_a_loop_with_a_dictionary(
+    pairs: list[tuple[int, int]], known: set[tuple[int, int]], data: st.DataObject
+) -> None:
+    bodies = data.draw(st.lists(st.integers(1, 2), min_size=len(pairs), max_size=len(pairs)))
+    is_known = np.array([pair in known for pair in pairs], bool)
+    judgement = judge(arrays(pairs), np.array(bodies, np.int64), is_known, np.where(is_known, 1, 0))
+    seen: dict[tuple[int, int], int] = dict.fromkeys(known, 1)
+    for row, (pair, body) in enumerate(zip(pairs, bodies, strict=True)):
+        assert judgement.is_new[row] == (pair not in seen)
+        assert (row in judgement.unsure) == (seen.get(pair, body) != body)
+        assert pairs[judgement.first[row]] == pair
+        seen.setdefault(pair, body)
+
+
+@given(st.lists(st.tuples(st.text("ab/\0", max_size=4), st.text("ab/\0", max_size=4)), min_size=1, max_size=20))
+def test_identities_have_one_hash_only_when_they_are_equal(pairs: list[tuple[str, str]]) -> None:
+    frame = pl.DataFrame(pairs, schema={"source": pl.String, "id": pl.String}, orient="row")
+    high, low = hash_identities(frame, (1, 2))
+    hashes = list(zip(high.tolist(), low.tolist(), strict=True))
+    assert len(set(hashes)) == len(set(pairs))
+    assert all(pair_high != pair_low for pair_high, pair_low in hashes)
+
+
+def test_the_hash_of_an_identity_depends_on_the_secret() -> None:
+    frame = pl.DataFrame({"source": ["s"], "id": ["1"]})
+    assert hash_identities(frame, (1, 2)) != hash_identities(frame, (3, 4))

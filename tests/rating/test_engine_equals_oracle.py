@@ -1,0 +1,96 @@
+"""The frames against plain loops over `decimal.Decimal`, on generated catalogs, subscriptions and events."""
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rating.catalog import compile_catalog, parse_catalog
+from rating.core.periods import parse_month
+from rating.core.rating import Rated, rate
+from tests import oracle
+from tests.frames import subject_frame, subscription_frame, usage_frame
+from tests.strategies import documents, events, subscriptions
+
+OCTOBER = "2026-10"
+EVENTS = st.lists(events(), max_size=25)
+
+
+def run(
+    document: dict[str, Any], given_events: list[dict[str, Any]], subs: list[oracle.Subscription], **how: Any
+) -> Rated:
+    catalog = parse_catalog(json.dumps(document), format="json")
+    usage = usage_frame(given_events, catalog.declared_properties())
+    if "shuffle" in how:
+        usage = usage.collect().sample(fraction=1, shuffle=True, seed=how["shuffle"]).lazy()
+    return rate(usage, subject_frame(subs), subscription_frame(subs), compile_catalog(catalog), parse_month(OCTOBER))
+
+
+def line_key(line: dict[str, Any]) -> oracle.Key:
+    return tuple(line[c] for c in ("subscription", "price", "price_version", "window", "meter", "group"))  # type: ignore[return-value]
+
+
+@given(document=documents(), given_events=EVENTS, subs=subscriptions())
+def test_every_line_equals_the_oracles(
+    document: dict[str, Any], given_events: list[dict[str, Any]], subs: list[oracle.Subscription]
+) -> None:
+    rated = run(document, given_events, subs)
+    got = {line_key(line): line for line in rated.lines.iter_rows(named=True)}
+    expected = oracle.rate(document, given_events, subs, OCTOBER)
+    assert got.keys() == expected.keys()
+    for key, line in expected.items():
+        numbers = (got[key]["quantity"], got[key]["events"], got[key]["amount"], got[key]["rounded_amount"])
+        assert numbers == (line.quantity, line.events, line.amount, line.rounded), key
+
+
+@given(document=documents(), given_events=EVENTS, subs=subscriptions(), seed=st.integers(0, 99))
+def test_the_order_of_events_changes_no_byte(
+    document: dict[str, Any], given_events: list[dict[str, Any]], subs: list[oracle.Subscription], seed: int
+) -> None:
+    assert run(document, given_events, subs).digest == run(document, given_events, subs, shuffle=seed).digest
+
+
+@given(document=documents(), given_events=EVENTS, subs=subscriptions())
+def test_tiers_sum_to_their_line_and_lines_to_their_total(
+    document: dict[str, Any], given_events: list[dict[str, Any]], subs: list[oracle.Subscription]
+) -> None:
+    rated = run(document, given_events, subs)
+    for line in rated.lines.iter_rows(named=True):
+        assert sum((tier["amount"] for tier in line["tiers"]), Decimal(0)) == line["amount"]
+        if line["kind"] == "usage":
+            assert sum((tier["quantity"] for tier in line["tiers"]), Decimal(0)) == line["quantity"]
+    assert sum(rated.totals["rounded_amount"], Decimal(0)) == sum(rated.lines["rounded_amount"], Decimal(0))
+
+
+@given(document=documents(), given_events=EVENTS, subs=subscriptions())
+def test_every_event_is_priced_or_reported(
+    document: dict[str, Any], given_events: list[dict[str, Any]], subs: list[oracle.Subscription]
+) -> None:
+    """By the counting meter alone, whose every event has a quantity: priced + unpriced = covered by a subscription."""
+    document = {
+        **document,
+        "meters": {**document["meters"], "all": {"event_type": "e", "aggregation": "count", "group_by": ["d"]}},
+    }
+    price = {
+        "meter": "all",
+        "currency": "EUR",
+        "model": "per_unit",
+        "match": {"d": "a"},
+        "versions": [{"unit_amount": "1"}],
+    }
+    document["prices"] = {**document["prices"], "all": price}
+    document["plans"] = {plan: {**p, "prices": [*p["prices"], "all"]} for plan, p in document["plans"].items()}
+    rated = run(document, given_events, subs)
+    priced = rated.lines.filter(pl.col("meter") == "all")["events"].sum()
+    unpriced = rated.unpriced.filter(pl.col("meter") == "all")["events"].sum()
+    covered = sum(_covered(event, s) for event in given_events for s in subs if event["type"] == "e")
+    assert priced + unpriced == covered
+
+
+def _covered(event: dict[str, Any], subscription: oracle.Subscription) -> bool:
+    start, end = oracle._month(OCTOBER, subscription.time_zone)
+    in_force = subscription.starts_at <= event["time"] < (subscription.ends_at or end)
+    return event["subject"] in subscription.subjects and start <= event["time"] < end and in_force

@@ -1,0 +1,103 @@
+"""Explanations: every number of the line, in steps that can be done again by hand."""
+
+import json
+import re
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rating.core.explain import explain
+from rating.core.money import plain
+from tests import oracle
+from tests.frames import SINCE
+from tests.rating.test_engine_equals_oracle import run
+from tests.strategies import MID_MONTH, documents, events, subscriptions
+
+UNITS = re.compile(r"(-?[\d.]+) x ([\d.]+)(?: / (\d+))?$")
+
+
+def lines_of(price: dict[str, Any], tokens: list[str]) -> list[dict[str, Any]]:
+    document = {
+        "tallystick": 1,
+        "currencies": ["USD"],
+        "meters": {"t": {"event_type": "e", "aggregation": "sum", "property": "n", "group_by": ["d"]}},
+        "prices": {"p": {"currency": "USD", **price}},
+        "plans": {"all": {"currency": "USD", "prices": ["p"]}},
+    }
+
+    given_events = [{"type": "e", "subject": "s", "time": MID_MONTH, "data": {"n": n, "d": "x"}} for n in tokens]
+    subscription = oracle.Subscription("sub", "acme", ("s",), "all", "UTC", SINCE)
+    return list(run(document, given_events, [subscription]).lines.iter_rows(named=True))
+
+
+TIERS = [{"up_to": 100, "unit_amount": "0.10"}, {"up_to": None, "unit_amount": "0.07", "flat_amount": "2"}]
+
+
+@pytest.mark.parametrize(
+    ("price", "tokens", "steps"),
+    [
+        pytest.param(
+            {"meter": "t", "model": "graduated", "match": {"d": "x"}, "versions": [{"tiers": TIERS}]},
+            ["100", "50.5"],
+            [
+                ("meter", '2 events of acme counted by meter t with {"d":"x"} in 2026-10', "150.5"),
+                ("rate", "price p (graduated), version 0 in force since its beginning", "USD"),
+                ("tier", "tier 1, units above 0 up to 100: 100 x 0.1", "10 USD"),
+                ("tier", "tier 2, units above 100 and more: 50.5 x 0.07 + 2", "5.535 USD"),
+                ("sum", "10 + 5.535", "15.535 USD"),
+                ("round", "15.535 USD rounded once, half away from zero", "15.54 USD"),
+            ],
+            id="graduated",
+        ),
+        pytest.param(
+            {"meter": "t", "model": "package", "versions": [{"package_size": 10, "amount": "3"}]},
+            ["21"],
+            [
+                ("meter", "1 events of acme counted by meter t in 2026-10", "21"),
+                ("rate", "price p (package), version 0 in force since its beginning", "USD"),
+                ("tier", "all units: 3 started packages of 10 x 3", "9 USD"),
+                ("round", "9 USD rounded once, half away from zero", "9 USD"),
+            ],
+            id="package",
+        ),
+        pytest.param(
+            {"model": "flat", "rounding": "down", "versions": [{"amount": "9.999"}]},
+            [],
+            [
+                ("rate", "price p (flat), version 0 in force since its beginning", "USD"),
+                ("tier", "fee for the period: 9.999", "9.999 USD"),
+                ("round", "9.999 USD rounded once, down", "9.99 USD"),
+            ],
+            id="fee",
+        ),
+    ],
+)
+def test_the_steps_of_a_line(price: dict[str, Any], tokens: list[str], steps: list[tuple[str, str, str]]) -> None:
+    (line,) = lines_of(price, tokens)
+    assert [(step.name, step.text, step.result) for step in explain(line)] == steps
+
+
+@given(document=documents(), given_events=st.lists(events(), max_size=20), subs=subscriptions())
+def test_the_steps_of_any_line_lead_to_its_amount(
+    document: dict[str, Any], given_events: list[dict[str, Any]], subs: list[oracle.Subscription]
+) -> None:
+    for line in run(document, given_events, subs).lines.iter_rows(named=True):
+        steps = explain(line)
+        tiers = [step for step in steps if step.name == "tier"]
+        assert sum((Decimal(step.result.split()[0]) for step in tiers), Decimal(0)) == line["amount"]
+        assert steps[-1].result == f"{plain(line['rounded_amount'])} {line['currency']}"
+        for step in tiers:
+            _recompute(step.text, step.result)
+        json.dumps([vars(step) for step in steps])
+
+
+def _recompute(text: str, result: str) -> None:
+    """A tier of units alone, done again from its own text."""
+    formula = UNITS.fullmatch(text.split(": ", 1)[1])
+    if formula:
+        quantity, unit_amount, per = formula.groups()
+        again = oracle._units(Decimal(quantity), Decimal(unit_amount), Decimal(per or 1))
+        assert again == Decimal(result.split()[0])

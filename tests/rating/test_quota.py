@@ -1,0 +1,182 @@
+"""Quota: the counter is the meter, the window is the customer's month, a crossing is reported once."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rating.catalog import compile_catalog, parse_catalog
+from rating.core.book import PriceBook
+from rating.core.metering import metered_usage, summed_usage
+from rating.core.quota import Crossing
+from rating.core.schema import SUBSCRIPTION
+from rating.live_quota import LiveQuota, Terms
+from tests.frames import SINCE, usage_frame
+
+CATALOG = parse_catalog(
+    """
+tallystick: 1
+currencies: [USD]
+meters:
+  tokens: {event_type: llm, aggregation: sum, property: tokens}
+  calls: {event_type: llm, aggregation: count}
+features: {tokens: {meter: tokens}, calls: {meter: calls}}
+prices: {fee: {currency: USD, model: flat, versions: [{amount: 1}]}}
+plans:
+  small: {currency: USD, prices: [fee], entitlements: {tokens: {limit: "100", window: month}}}
+  large: {currency: USD, prices: [fee], entitlements: {tokens: {limit: "100000", window: month}}}
+""",
+    format="yaml",
+)
+BOOK = compile_catalog(CATALOG)
+TOKENS = next(meter for meter in BOOK.meters if meter.key == "tokens")
+OCTOBER = datetime(2026, 10, 10, tzinfo=UTC)
+
+
+def terms(book: PriceBook = BOOK, zone: str = "UTC", plan: str = "small", **dates: datetime | None) -> Terms:
+    payers = pl.DataFrame({"subject": ["acme", "acme-eu"], "customer": ["c", "c"], "time_zone": [zone, zone]})
+    row = ("sub", "c", plan, zone, dates.get("starts_at", SINCE), dates.get("ends_at"))
+    return Terms(book, payers, pl.DataFrame([row], schema=SUBSCRIPTION, orient="row"))
+
+
+def event(tokens: Any, at: datetime = OCTOBER, subject: str = "acme") -> dict[str, Any]:
+    return {"type": "llm", "subject": subject, "time": at, "data": {"tokens": tokens}}
+
+
+class Meter:
+    """A quota over a growing list of events, counted group by group as the writer does."""
+
+    def __init__(self, given_terms: Terms) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.crossings: list[Crossing] = []
+        self.quota = LiveQuota(lambda: (self.frame(0), len(self.events)), self.crossings.extend)
+        self.quota.rebuild(given_terms)
+
+    def frame(self, start: int) -> pl.LazyFrame:
+        return usage_frame(self.events, CATALOG.declared_properties()).slice(start)
+
+    def post(self, *events: dict[str, Any]) -> None:
+        before = len(self.events)
+        self.events.extend(events)
+        self.quota.count(self.frame(before).collect())
+
+    def used(self, at: datetime = OCTOBER) -> Decimal | None:
+        return self.quota.check("acme", "tokens", Decimal(0), at).used
+
+
+@pytest.mark.parametrize(
+    ("used", "amount", "allowed", "reason"),
+    [
+        pytest.param("0", "100", True, "allowed", id="the whole limit at once"),
+        pytest.param("99", "1", True, "allowed", id="the last unit"),
+        pytest.param("99", "1.000000001", False, "would_exceed", id="a hair more than the last unit"),
+        pytest.param("100", "0", False, "exhausted", id="nothing is left, and nothing is asked"),
+        pytest.param("100.5", "1", False, "exhausted", id="past the limit"),
+    ],
+)
+def test_an_amount_fits_up_to_the_limit(used: str, amount: str, allowed: bool, reason: str) -> None:
+    meter = Meter(terms())
+    meter.post(event(used))
+    answer = meter.quota.check("acme", "tokens", Decimal(amount), OCTOBER)
+    assert (answer.allowed, answer.reason) == (allowed, reason)
+    assert answer.remaining == max(Decimal(100) - Decimal(used), Decimal(0))
+    assert answer.resets_at == datetime(2026, 11, 1, tzinfo=UTC)
+
+
+def test_all_subjects_of_a_customer_share_the_limit() -> None:
+    meter = Meter(terms())
+    meter.post(event(60), event(30, subject="acme-eu"), event(1000, subject="stranger"))
+    assert meter.used() == 90
+
+
+def test_the_month_is_the_customers() -> None:
+    meter = Meter(terms(zone="Asia/Tokyo"))
+    midnight = datetime(2026, 9, 30, 15, tzinfo=UTC)
+    meter.post(event(5, at=midnight), event(7, at=midnight - timedelta(microseconds=1)))
+    assert meter.used(midnight) == 5
+    assert meter.used(midnight - timedelta(microseconds=1)) == 7
+
+
+@pytest.mark.parametrize(
+    ("subject", "feature", "message"),
+    [
+        ("stranger", "tokens", "no customer has this subject"),
+        ("acme", "calls", "no plan of c includes calls"),
+        ("acme", "nonsense", "no plan of c includes nonsense"),
+    ],
+)
+def test_who_is_not_entitled_is_told_why(subject: str, feature: str, message: str) -> None:
+    answer = Meter(terms()).quota.check(subject, feature, Decimal(1), OCTOBER)
+    assert (answer.allowed, answer.reason, answer.message) == (False, "not_entitled", message)
+
+
+def test_a_subscription_entitles_only_while_it_is_in_force() -> None:
+    meter = Meter(terms(starts_at=OCTOBER, ends_at=OCTOBER + timedelta(days=1)))
+    reasons = [meter.quota.check("acme", "tokens", Decimal(1), OCTOBER + timedelta(days=d)).reason for d in (-1, 0, 1)]
+    assert reasons == ["not_entitled", "allowed", "not_entitled"]
+
+
+def test_the_crossing_names_the_event_that_reached_the_limit_and_comes_once() -> None:
+    meter = Meter(terms())
+    meter.post(event(60), event(39))
+    assert meter.crossings == []
+    meter.post(event(0), event(1), event(50))
+    meter.post(event(50))
+    assert [(c.id, c.used, c.limit) for c in meter.crossings] == [("3", 100, 100)]
+
+
+def test_a_rebuild_finds_the_same_crossing_under_the_same_key() -> None:
+    meter = Meter(terms())
+    meter.post(event(60), event(60))
+    meter.quota.rebuild(terms())
+    first, second = meter.crossings
+    assert first.key == second.key
+    assert (first.id, second.id) == ("1", "1")
+
+
+def test_another_limit_is_another_crossing() -> None:
+    meter = Meter(terms())
+    meter.post(event(150))
+    meter.quota.rebuild(terms(plan="large"))
+    meter.post(event(100_000))
+    assert len({c.key for c in meter.crossings}) == 2
+    assert meter.used() == 100_150
+
+
+def test_events_that_a_rebuild_has_read_are_not_counted_again() -> None:
+    meter = Meter(terms())
+    meter.events.append(event(10))
+    meter.quota.rebuild(terms())
+    meter.quota.count(meter.frame(0).collect())
+    assert meter.used() == 10
+
+
+AT = st.datetimes(datetime(2026, 9, 29), datetime(2026, 11, 2)).map(lambda t: t.replace(tzinfo=UTC))  # noqa: DTZ001
+GROUPS = st.lists(st.lists(st.tuples(st.decimals(-5, 60, places=9), AT), max_size=5), max_size=6)
+
+
+@given(groups=GROUPS, zone=st.sampled_from(["UTC", "Asia/Kathmandu", "America/Lima"]))
+def test_counters_equal_a_metering_query_however_the_events_were_grouped(
+    groups: list[list[tuple[Decimal, datetime]]], zone: str
+) -> None:
+    meter = Meter(terms(zone=zone))
+    for group in groups:
+        meter.post(*(event(tokens, at) for tokens, at in group))
+    bill = metered_usage(summed_usage(meter.frame(0), [TOKENS], ["type"]), TOKENS, ["type"]).collect()["quantity"].sum()
+    assert sum(meter.quota.counters().values(), Decimal(0)) == bill
+    counted = meter.quota.counters()
+    meter.quota.rebuild(terms(zone=zone))
+    assert meter.quota.counters() == counted
+
+
+@given(amounts=st.lists(st.integers(0, 40), max_size=12), cut=st.integers(0, 12))
+def test_one_crossing_at_the_first_event_that_reaches_the_limit(amounts: list[int], cut: int) -> None:
+    meter = Meter(terms())
+    meter.post(*(event(n) for n in amounts[:cut]))
+    meter.post(*(event(n) for n in amounts[cut:]))
+    reached = [i for i in range(len(amounts)) if sum(amounts[: i + 1]) >= 100]
+    assert [c.id for c in meter.crossings] == [str(i) for i in reached[:1]]
