@@ -1,16 +1,12 @@
 """The demonstration from its first step to its last, and what it tells about each."""
 
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
-from functools import cached_property
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import httpx2
 import polars as pl
@@ -20,78 +16,17 @@ from api.cli.printing import document, progress
 from api.cli.quota import read_signals
 from api.cli.service import Service, segment
 from api.cli.writing import records
-from api.demo.checks import Checked, check_line, check_quota, check_report, check_totals, check_verdicts
-from api.demo.customers import DemoCustomer, demo_customers
+from api.demo.checks import check_line, check_quota, check_report, check_totals, check_verdicts
+from api.demo.customers import demo_customers
 from api.demo.day import bodies, demo_day, make_day
+from api.demo.findings import Findings
 from api.demo.posting import CONNECTIONS, post_all
 from api.demo.prices import demo_catalog
 from api.demo.server import running_server
 from api.demo.telling import show_findings, show_step
 from api.frames import ARROW
-from rating.core.periods import Month
 
 CHECKED_LINES = 3
-
-
-@dataclass
-class Findings:
-    """What the demonstration found out; everything that is shown is in here."""
-
-    events: int
-    seed: int
-    day: date
-    customers: list[DemoCustomer]
-    catalog: dict[str, Any]
-    post_seconds: float = 0.0
-    rate_seconds: float = 0.0
-    verdicts: Counter[str] = field(default_factory=Counter)
-    resent: Counter[str] = field(default_factory=Counter)
-    run: dict[str, Any] = field(default_factory=dict)
-    lines: list[dict[str, Any]] = field(default_factory=list)  # the largest
-    signals: list[dict[str, Any]] = field(default_factory=list)
-    explained: dict[str, Any] = field(default_factory=dict)
-    checks: list[Checked] = field(default_factory=list)
-
-    @cached_property
-    def month(self) -> Month:
-        return Month(self.day.year, self.day.month)
-
-    @property
-    def ok(self) -> bool:
-        return all(check.ok for check in self.checks)
-
-    def limits(self) -> dict[str, int]:
-        """The token limit of each plan."""
-        return {key: int(plan["entitlements"]["tokens"]["limit"]) for key, plan in self.catalog["plans"].items()}
-
-    def as_json(self) -> dict[str, Any]:
-        report = self.run["report"]
-        return {
-            "ok": self.ok,
-            "events": self.events,
-            "seed": self.seed,
-            "day": self.day.isoformat(),
-            "customers": len(self.customers),
-            "posted": {
-                **self.verdicts,
-                "seconds": round(self.post_seconds, 3),
-                "events_per_second": self.events_per_second,
-            },
-            "sent_again": dict(self.resent),
-            "run": {"id": self.run["id"], "digest": self.run["digest"], "seconds": round(self.rate_seconds, 3)},
-            "lines": report["lines"],
-            "totals": report["totals"],
-            "top_lines": self.lines,
-            "unpriced": report["unpriced"],
-            "unsubscribed": report["unsubscribed"],
-            "ran_out": self.signals,
-            "explained": self.explained,
-            "checks": [check.as_json() for check in self.checks],
-        }
-
-    @property
-    def events_per_second(self) -> int:
-        return round(self.events / self.post_seconds) if self.post_seconds else 0
 
 
 def tell(*, events: int, seed: int, keep: Path | None, as_json: bool) -> bool:

@@ -2,14 +2,11 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from api.cli.lines import show_explanation, show_lines
 from api.cli.printing import grouped, table
 from api.cli.runs import show_report
-
-if TYPE_CHECKING:
-    from api.demo.story import Findings
+from api.demo.findings import Findings
 
 
 def show_step(text: str, *, quiet: bool) -> None:
@@ -18,7 +15,7 @@ def show_step(text: str, *, quiet: bool) -> None:
         print(text, flush=True)
 
 
-def show_findings(findings: "Findings", keep: Path | None) -> None:
+def show_findings(findings: Findings, keep: Path | None) -> None:
     """The charges, what was not charged, who ran out, and the checks."""
     _heading("The largest charge lines")
     show_lines(findings.lines, f"{grouped(findings.run['report']['lines'])} charge lines of {findings.run['id']}")
@@ -37,7 +34,7 @@ def show_findings(findings: "Findings", keep: Path | None) -> None:
         print(f"The data directory is {keep}. Look around: tallystick lines --data {keep}", file=sys.stderr)
 
 
-def _show_signals(findings: "Findings", shown_max: int = 12) -> None:
+def _show_signals(findings: Findings, shown_max: int = 12) -> None:
     ordered = sorted(findings.signals, key=lambda signal: signal["data"]["reached_at"])
     rows = [
         (s["customer"], grouped(s["data"]["limit"]), _clock(s["data"]["reached_at"]), grouped(s["data"]["used"]))
