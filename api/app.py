@@ -8,14 +8,40 @@ from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.concurrency import run_in_threadpool
 
+from api import compat
 from api.documentation import TAGS, problems
 from api.engine import Engine
 from api.errors import install
 from api.limits import BodyLimit
-from api.routes import catalog, customers, docs, events, health, lines, quota, runs, signals, subscriptions, usage
+from api.routes import (
+    catalog,
+    customers,
+    docs,
+    events,
+    health,
+    lines,
+    quota,
+    rejections,
+    runs,
+    signals,
+    subscriptions,
+    usage,
+)
 from api.settings import Settings
 
-ROUTES = (quota, events, usage, catalog, customers, subscriptions, runs, lines, signals, health)  # tried in this order
+ROUTES = (
+    quota,
+    events,
+    rejections,
+    usage,
+    catalog,
+    customers,
+    subscriptions,
+    runs,
+    lines,
+    signals,
+    health,
+)  # tried in this order
 _NO_TELEMETRY: TelemetryConfig = {
     "tracing": False,
     "metrics": False,
@@ -46,6 +72,7 @@ def create_app(settings: Settings, *, engine: Engine | None = None, url: str | N
     install(app)
     for route in ROUTES:
         app.include_router(route.router)
+    app.include_router(compat.router)
     docs.install(app)
     return app
 

@@ -13,7 +13,6 @@ from api.quota import QuotaService
 from api.rating import RatingService
 from api.settings import Settings
 from api.usage import UsageQuery, usage_of
-from ingest.limits import IngestLimits
 from ingest.log import UsageLog
 from rating.catalog import Catalog, Change, compile_catalog, diff, parse_catalog
 from rating.catalog.reading import Format
@@ -75,7 +74,7 @@ class Engine:
             settings.data,
             properties={},
             now=now,
-            limits=IngestLimits(json_bytes=settings.body_bytes_max, arrow_bytes=settings.arrow_body_bytes_max),
+            limits=settings.ingest_limits(),
             on_admitted=self.quota.count,
             holder=holder,
         )

@@ -21,11 +21,16 @@ from starlette.responses import Response
 from ingest.errors import (
     BodyTooLarge,
     CommitUnknown,
+    DiskFull,
+    InflatedTooLarge,
     NotCommitted,
     Overloaded,
     PropertyConflict,
+    TooManyColumns,
+    TooManyEvents,
     UnreadableBody,
     UnsupportedContentType,
+    UnsupportedEncoding,
 )
 from rating.catalog import CatalogInvalid
 from rating.core.money import AmountOverflow
@@ -47,11 +52,16 @@ class Kind:
 
 KINDS: dict[type[Exception], Kind] = {
     CatalogInvalid: Kind(422, "catalog-invalid"),
+    UnsupportedEncoding: Kind(415, "unsupported-encoding"),
     UnsupportedContentType: Kind(415, "unsupported-content-type"),
     UnreadableBody: Kind(400, "unreadable-body"),
     BodyTooLarge: Kind(413, "body-too-large"),
+    InflatedTooLarge: Kind(413, "inflated-too-large"),
+    TooManyEvents: Kind(413, "too-many-events"),
+    TooManyColumns: Kind(413, "too-many-columns"),
     PropertyConflict: Kind(409, "property-conflict"),
     Overloaded: Kind(503, "overloaded", retry_after_seconds=1),
+    DiskFull: Kind(507, "disk-full", retry_after_seconds=1),
     NotCommitted: Kind(503, "not-committed", retry_after_seconds=1),
     CommitUnknown: Kind(503, "commit-unknown", retry_after_seconds=1),
     NotFound: Kind(404, "not-found"),

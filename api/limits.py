@@ -1,11 +1,11 @@
 """No request body is read beyond its limit, whatever its headers say."""
 
 from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import problem_response
-from api.frames import ARROW
+from ingest.decode.media_types import is_columnar, media_type_of
+from ingest.errors import BodyTooLarge
 
 
 class BodyLimit:
@@ -24,11 +24,11 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        is_arrow = headers.get("content-type", "").startswith(ARROW)
-        bytes_max = self.arrow_bytes_max if is_arrow else self.bytes_max
+        columnar = is_columnar(media_type_of(headers.get("content-type", "")))
+        bytes_max = self.arrow_bytes_max if columnar else self.bytes_max
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length) > bytes_max:
-            await problem_response(413, _detail(bytes_max))(scope, receive, send)
+            await problem_response(413, _detail(bytes_max), slug="body-too-large")(scope, receive, send)
         else:
             await self.app(scope, _counting(receive, bytes_max), send)
 
@@ -41,7 +41,7 @@ def _counting(receive: Receive, bytes_max: int) -> Receive:
         message = await receive()
         arrived += len(message.get("body", b""))
         if arrived > bytes_max:
-            raise HTTPException(413, _detail(bytes_max))
+            raise BodyTooLarge(_detail(bytes_max))
         return message
 
     return counting

@@ -136,7 +136,7 @@ class UsageOut(Output):
     meter: str
     from_: datetime | None = Field(alias="from")
     to: datetime | None
-    window: Literal["hour", "day"] | None
+    window: Literal["minute", "hour", "day", "month"] | None
     items: list[UsageItem]
 
 

@@ -1,12 +1,16 @@
 """What a deployment can set: read once from the environment (`TALLYSTICK_...`), then passed on as plain values."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from ingest.limits import IngestLimits
+
 MIB = 1024 * 1024
+Positive = Annotated[int, Field(gt=0)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
@@ -23,10 +27,65 @@ class Settings(BaseSettings):
     """The port to listen on; 0 takes a free one."""
     database_url: str | None = None
     """SQLite or PostgreSQL; none is a SQLite file in the data directory."""
-    body_bytes_max: Annotated[int, Field(gt=0)] = 8 * MIB
+    body_bytes_max: Positive = 8 * MIB
     """The largest request body; a larger one is answered 413 before it is read whole."""
-    arrow_body_bytes_max: Annotated[int, Field(gt=0)] = 64 * MIB
-    """The same for a body that is an Arrow stream."""
+    arrow_body_bytes_max: Positive = 64 * MIB
+    """The same for a body of columns: Arrow or Parquet."""
+    inflated_bytes_max: Positive = 32 * MIB
+    """What a compressed body of text may unpack to (one of columns: `arrow_body_bytes_max`)."""
+    inflated_ratio_max: Positive = 200
+    """How many times its size a compressed body may unpack to, above the first MiB."""
+    events_per_batch_max: Positive = 100_000
+    """Events in one body."""
+    columns_max: Positive = 512
+    """Columns of a CSV, Arrow or Parquet body."""
+    string_bytes_max: Positive = 1024
+    """Bytes of `id`, `source`, `type`, `subject`, and of each declared string."""
+    data_bytes_max: Positive = 64 * 1024
+    """Bytes of the undeclared part of an event's `data`."""
+    data_depth_max: Positive = 8
+    """How deep that part is nested."""
+    data_properties_max: Positive = 128
+    """How many properties that part has."""
+    refuse_repeated_keys: bool = True
+    """Refuse a JSON event with a key twice; false lets the last one count, and decodes JSON about 10 % faster."""
+    future_tolerance_seconds: Annotated[int, Field(ge=0)] = 3600
+    """How far the time of an event may be ahead of the clock here."""
+    rejection_body_bytes_max: Positive = 64 * 1024
+    """How much of a refused event is kept."""
+    rejections_bytes_max: Annotated[int, Field(ge=MIB)] = 256 * MIB
+    """How much room refused events have; beyond it the oldest are dropped."""
+    rejections_days: Positive = 30
+    """How long refused events are kept."""
+    subject_buckets: Positive = 4
+    """Into how many parts a new usage table divides the subjects of a day."""
+    merged_rows_max: Positive = 500_000
+    """Rows of the usage table that one pass of its upkeep reads into memory."""
+    retention_hours: Annotated[int, Field(ge=1, le=168)] = 1
+    """How long files that were merged stay for those who still read them: longer than a rating run takes."""
+
+    def ingest_limits(self) -> IngestLimits:
+        """The settings that are limits of ingest."""
+        return IngestLimits(
+            json_bytes=self.body_bytes_max,
+            arrow_bytes=self.arrow_body_bytes_max,
+            inflated_bytes=self.inflated_bytes_max,
+            inflated_ratio=self.inflated_ratio_max,
+            events_per_batch=self.events_per_batch_max,
+            columns=self.columns_max,
+            string_bytes=self.string_bytes_max,
+            data_bytes=self.data_bytes_max,
+            data_depth=self.data_depth_max,
+            data_properties=self.data_properties_max,
+            refuse_repeated_keys=self.refuse_repeated_keys,
+            future_tolerance=timedelta(seconds=self.future_tolerance_seconds),
+            rejection_body_bytes=self.rejection_body_bytes_max,
+            rejections_bytes=self.rejections_bytes_max,
+            rejections_age=timedelta(days=self.rejections_days),
+            subject_buckets=self.subject_buckets,
+            merged_rows=self.merged_rows_max,
+            retention_hours=self.retention_hours,
+        )
 
     @property
     def database(self) -> str:

@@ -11,14 +11,15 @@ from rating.core.metering import metered_usage, summed_usage
 from rating.core.schema import property_column
 from store.errors import Refused
 
-Window = Literal["hour", "day"]
+Window = Literal["minute", "hour", "day", "month"]
 OWNERS = ("subject", "customer")
-_EVERY = {"hour": "1h", "day": "1d"}
+_EVERY = {"minute": "1m", "hour": "1h", "day": "1d", "month": "1mo"}
 
 
 @dataclass(frozen=True)
 class UsageQuery:
-    """Usage of `meter` on [`start`, `end`); hours and days are those of `time_zone`."""
+    """Usage of `meter` on [`start`, `end`); windows are those of `time_zone`. `where` keeps only some values of a
+    dimension, of `subject` or of `customer`."""
 
     meter: str
     start: datetime | None = None
@@ -28,6 +29,7 @@ class UsageQuery:
     group_by: tuple[str, ...] = ()
     window: Window | None = None
     time_zone: str = "UTC"
+    where: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 def usage_of(query: UsageQuery, meter: Meter, usage: pl.LazyFrame, subjects: pl.DataFrame) -> pl.DataFrame:
@@ -41,6 +43,7 @@ def usage_of(query: UsageQuery, meter: Meter, usage: pl.LazyFrame, subjects: pl.
         usage if not _needs_customer(query) else usage.join(subjects.lazy(), on="subject", how="left", validate="m:1")
     )
     wanted = [pl.col(o) == getattr(query, o) for o in OWNERS if getattr(query, o) is not None]
+    wanted += [pl.col(_column(name)).is_in(values) for name, values in query.where]
     windowed = owned.filter(*wanted).with_columns(_window_start(query))
     by = [*(["window_start"] if query.window else []), *(_column(name) for name in query.group_by)]
     summed = summed_usage(windowed.with_columns(_all=True), [meter], ["_all", *by])
@@ -50,7 +53,7 @@ def usage_of(query: UsageQuery, meter: Meter, usage: pl.LazyFrame, subjects: pl.
 
 def _refuse_unknown(query: UsageQuery, meter: Meter) -> None:
     known = (*OWNERS, *meter.group_by)
-    unknown = [name for name in query.group_by if name not in known]
+    unknown = [name for name in (*query.group_by, *dict(query.where)) if name not in known]
     if unknown:
         raise Refused(
             f"meter {meter.key!r} does not group by {name!r}; it does by {', '.join(known)}" for name in unknown
@@ -58,7 +61,7 @@ def _refuse_unknown(query: UsageQuery, meter: Meter) -> None:
 
 
 def _needs_customer(query: UsageQuery) -> bool:
-    return query.customer is not None or "customer" in query.group_by
+    return query.customer is not None or "customer" in (*query.group_by, *dict(query.where))
 
 
 def _window_start(query: UsageQuery) -> list[pl.Expr]:

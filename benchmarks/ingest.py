@@ -17,6 +17,7 @@ import httpx2
 import orjson
 import polars as pl
 
+from benchmarks.identities import prepare
 from benchmarks.measuring import Figure, Load, figure, main, progress, request, send
 from benchmarks.servers import bare, tallystick
 from benchmarks.usage import ARROW, CATALOG, JSON_BATCH, arrow_bodies, events, json_bodies, parties
@@ -35,6 +36,7 @@ def measure(quick: bool) -> dict[str, Figure]:
         "json_batches": _compare(json_load, made, "events/s", 8, ">= 500,000", lambda f: f >= 500_000),
         "arrow_batches": _compare(arrow_load, made, "events/s", 4, ">= 2,000,000", lambda f: f >= 2_000_000),
         **_singles(single_load, singles),
+        **_known(json_load, made, 5_000_000 if quick else 100_000_000),
     }
 
 
@@ -60,22 +62,51 @@ def _singles(load: list[bytes], made: pl.DataFrame) -> dict[str, Figure]:
     }
 
 
+def _known(load: list[bytes], made: pl.DataFrame, count: int) -> dict[str, Figure]:
+    """The rate with `count` identities known before, and with none: the better of two runs each, in turn."""
+    rates, resident = {0: 0.0, count: 0.0}, {0: 0.0, count: 0.0}
+    for known in (0, count, 0, count):
+        with tempfile.TemporaryDirectory() as directory:
+            data = Path(directory) / "data"
+            if known:
+                prepare(data, known)
+            with tallystick(data) as url:
+                rates[known] = max(rates[known], made.height / _load(url, load, made, 8).seconds)
+                resident[known] = max(resident[known], _peak_resident(data))
+    rate, memory = rates[count], resident[count]
+    return {
+        "known_identities": figure(rate, "events/s", rates[0], ">= 0.7 of none", rate >= 0.7 * rates[0]),
+        "known_identities_resident": figure(memory, "MiB", resident[0], "<= 2,048", memory <= 2048),
+    }
+
+
+def _peak_resident(data: Path) -> float:
+    """MiB, of the server on `data`."""
+    status = Path("/proc", orjson.loads((data / "lock").read_bytes())["pid"], "status").read_text()
+    return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
+
+
 def _ours(load: list[bytes], made: pl.DataFrame, connections: int) -> Load:
-    """A fresh data directory with catalog, customers and subscriptions, so that quota counters move as well."""
+    """The load on a fresh data directory."""
     with tempfile.TemporaryDirectory() as directory, tallystick(Path(directory) / "data") as url:
-        customers, terms = parties(CUSTOMERS)
-        with httpx2.Client(base_url=url, timeout=60) as client:
-            for method, path, body in (
-                ("PUT", "/v1/catalog", CATALOG),
-                ("POST", "/v1/customers", customers),
-                ("POST", "/v1/subscriptions", terms),
-            ):
-                client.request(method, path, json=body).raise_for_status()
-            done = send(url, load, connections=connections)
-            accepted = sum(orjson.loads(body)["accepted"] for body in done.bodies)
-            (row,) = client.get("/v1/meters/input/usage").raise_for_status().json()["items"]
-        assert accepted == made.height == row["events"], (accepted, row)
-        assert int(row["quantity"]) == made["input_tokens"].sum(), row
+        return _load(url, load, made, connections)
+
+
+def _load(url: str, load: list[bytes], made: pl.DataFrame, connections: int) -> Load:
+    """The load on a server with catalog, customers and subscriptions, so that quota counters move as well."""
+    customers, terms = parties(CUSTOMERS)
+    with httpx2.Client(base_url=url, timeout=60) as client:
+        for method, path, body in (
+            ("PUT", "/v1/catalog", CATALOG),
+            ("POST", "/v1/customers", customers),
+            ("POST", "/v1/subscriptions", terms),
+        ):
+            client.request(method, path, json=body).raise_for_status()
+        done = send(url, load, connections=connections)
+        accepted = sum(orjson.loads(body)["accepted"] for body in done.bodies)
+        (row,) = client.get("/v1/meters/input/usage").raise_for_status().json()["items"]
+    assert accepted == made.height == row["events"], (accepted, row)
+    assert int(row["quantity"]) == made["input_tokens"].sum(), row
     progress(f"{made.height:,} events in {len(load):,} requests: {done.seconds:.2f} s, all there")
     return done
 

@@ -34,6 +34,10 @@ class Candidates:
     identity: IdentityHash
     fingerprint: BodyHash
     rejected: tuple[EventVerdict, ...]
+    is_atomic: bool = False  # all of its events are taken, or none
+
+    def __len__(self) -> int:
+        return self.total
 
 
 def screen(decoded: Decoded, *, now: datetime, limits: IngestLimits, seeds: tuple[int, int]) -> Candidates:
@@ -41,7 +45,9 @@ def screen(decoded: Decoded, *, now: datetime, limits: IngestLimits, seeds: tupl
     events = decoded.events
     problems = {**_broken_rules(decoded, now, limits), **decoded.problems}
     rejected = tuple(_verdict(events, row, problem) for row, problem in problems.items())
-    index = np.setdiff1d(np.arange(events.height), np.fromiter(problems, np.int64, len(problems)), assume_unique=True)
+    index = np.arange(events.height)
+    if problems:
+        index = np.setdiff1d(index, np.fromiter(problems, np.int64, len(problems)), assume_unique=True)
     kept = events[index] if problems else events
     received = pl.lit((now - _EPOCH) // _MICROSECOND, dtype=pl.Int64).cast(INSTANT)  # faster than of a datetime
     time = pl.col("time").fill_null(received)
@@ -76,8 +82,8 @@ def _first_rows(identity: IdentityHash) -> np.ndarray:
     """For each row the first row with the same identity."""
     high, low = identity
     first = np.arange(len(high))
-    order = np.argsort(high, kind="stable")
-    if not (high[order][1:] == high[order][:-1]).any():
+    ascending = np.sort(high)
+    if not (ascending[1:] == ascending[:-1]).any():
         return first
     order = np.lexsort((low, high))  # stable: rows of one identity stay in their order
     starts = np.ones(len(order), bool)

@@ -16,8 +16,9 @@ from ingest.contents import Contents
 from ingest.identity_index import IdentityIndex
 from ingest.journal import SegmentWriter
 from ingest.lift import lift
+from ingest.room import has_room
 from ingest.schema import IDENTITY_COLUMNS, arranged, stored_names
-from ingest.verdicts import CONFLICT, DUPLICATE, BatchVerdict, EventVerdict, batch_verdict
+from ingest.verdicts import CONFLICT, DUPLICATE, NOT_COMMITTED_ATOMIC, BatchVerdict, EventVerdict, batch_verdict
 from rating.core.schema import PropertyType, property_column, usage_event_schema
 from rating.disk import Disk
 
@@ -38,9 +39,10 @@ class Committer:
     _segment: SegmentWriter | None = None
 
     def commit(self, batches: Sequence[Candidates]) -> list[BatchVerdict]:
-        """The verdicts on `batches`, in order; what they call accepted or duplicate is durable.
+        """The verdicts on `batches`, in order; what they call accepted or duplicate is durable. An atomic batch comes
+        alone.
 
-        Raises OSError when the disk fails.
+        Raises DiskFull, nothing was kept then, and OSError when the disk fails.
         """
         identity = (
             np.concatenate([batch.identity[0] for batch in batches]),
@@ -50,6 +52,8 @@ class Committer:
         known, known_fingerprint = self.index.lookup(identity)
         judgement = judge(identity, fingerprint, known, known_fingerprint)
         differences = self._compare(batches, judgement, known) if len(judgement.unsure) else {}
+        if batches[0].is_atomic and (batches[0].rejected or differences):
+            return [_refused_whole(batches[0], judgement, differences)]
         if judgement.is_new.any():
             properties = self.properties()
             self._append(self._accepted(batches, judgement.is_new, properties), usage_event_schema(properties).names())
@@ -64,6 +68,10 @@ class Committer:
             self._segment.close()
             self._segment = None
         self.contents.seal()
+
+    def has_room(self) -> bool:
+        """Whether the disk takes records again after DiskFull. Raises OSError when the disk fails."""
+        return has_room(self.disk, self.journal)
 
     @property
     def segment_size(self) -> int:
@@ -146,6 +154,21 @@ def _verdicts(batches: Sequence[Candidates], judgement: Judgement, differences: 
         ]
         yield batch_verdict(batch.total, [*batch.rejected, *events])
         offset += len(batch.index)
+
+
+def _refused_whole(batch: Candidates, judgement: Judgement, differences: Differences) -> BatchVerdict:
+    """The verdict on an atomic batch that is not taken: what is wrong, and that the good events are not kept either."""
+    [verdict] = _verdicts([batch], judgement, differences)
+    new = np.flatnonzero(judgement.is_new)
+    names = batch.events.select(IDENTITY_COLUMNS)[new].iter_rows() if len(new) else ()
+    message = (
+        "this event is good, but others of its batch are not, and the batch is atomic; mend those and send it again"
+    )
+    others = [
+        EventVerdict(index, source, key, NOT_COMMITTED_ATOMIC, message)
+        for index, (source, key) in zip(batch.index[new].tolist(), names, strict=True)
+    ]
+    return batch_verdict(batch.total, [*verdict.events, *others], is_atomic_refusal=True)
 
 
 def _repetition(index: int, source: str, key: str, difference: str | None) -> EventVerdict:

@@ -83,6 +83,17 @@ class Contents:
             del self._segments[0]
             self._table = table
 
+    def rewritten(self, table: TableSnapshot) -> None:
+        """The table (as of `table`) holds the same events in other files."""
+        with self._lock:
+            assert table.last_sequence == self._table.last_sequence
+            self._table = table
+
+    @property
+    def table_files(self) -> int:
+        """The number of files of the table."""
+        return self._table.files.height
+
     def view(self) -> View:
         """The state as of now."""
         with self._lock:

@@ -5,6 +5,7 @@ with the same event ids, never with new ones.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 
 
 class IngestError(Exception):
@@ -23,12 +24,36 @@ class BodyTooLarge(IngestError):
     """The body, or what it unpacks to, is above a limit; send it in smaller batches."""
 
 
+class InflatedTooLarge(BodyTooLarge):
+    """A compressed body unpacks to more than is allowed, absolutely or for its size."""
+
+
+class TooManyEvents(BodyTooLarge):
+    """The body has more events than one batch may have."""
+
+
+class TooManyColumns(BodyTooLarge):
+    """The body has more columns than the attributes and properties of an event may be."""
+
+
+class UnsupportedEncoding(IngestError):
+    """The body is compressed in a way that is not read here."""
+
+
 class NotCommitted(IngestError):
     """Nothing of this submission was kept; send it again freely."""
 
 
 class Overloaded(NotCommitted):
     """Too many submissions wait; send it again after `retry_after_seconds`."""
+
+    def __init__(self, message: str, *, retry_after_seconds: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class DiskFull(NotCommitted):
+    """There is no room on the disk. Nothing was kept; it is accepted again by itself once there is room."""
 
     def __init__(self, message: str, *, retry_after_seconds: int = 1) -> None:
         super().__init__(message)
@@ -56,7 +81,7 @@ class JournalDamaged(IngestError):
     def __init__(self, path: str, offset: int, what: str) -> None:
         super().__init__(
             f"{path} is damaged at offset {offset}: {what}. Nothing was changed. Put back a whole copy of this file, "
-            "or move it away to go on without the events in it."
+            f"or save what is whole and list what is lost: tallystick doctor --repair --data {Path(path).parent.parent}"
         )
         self.path, self.offset = path, offset
 

@@ -8,6 +8,7 @@ when to sync, seal and delete, ingest/recovery.py decides what a fault means at 
 import io
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +16,8 @@ from pathlib import Path
 import polars as pl
 import xxhash
 
-from rating.disk import AppendFile, Disk
+from ingest.errors import DiskFull
+from rating.disk import AppendFile, Disk, is_full
 
 SUFFIX = ".segment"
 FORMAT = 1
@@ -35,6 +37,7 @@ class Record:
     end: int
     first_sequence: int
     events: int
+    digest_before: bytes
     digest: bytes
     body: memoryview
 
@@ -83,13 +86,25 @@ class Segment:
 
 
 class SegmentWriter:
-    """A new segment. Its header and its name are durable when it has been made; records are after `sync`."""
+    """A new segment. Its header and its name are durable when it has been made; records are after `sync`.
+
+    Raises DiskFull when there is no room; then the segment is as it was before, or not there. After any other OSError
+    it must not be used again.
+    """
 
     def __init__(self, disk: Disk, directory: Path, first_sequence: int, digest_before: bytes) -> None:
         self.path = directory / f"{first_sequence:020d}{SUFFIX}"
         self.digest = digest_before
-        self._file: AppendFile = disk.create(self.path)
-        self._file.append([_with_checksum(_SEGMENT, _SEGMENT_MAGIC, FORMAT, 0, first_sequence, digest_before)])
+        self._disk = disk
+        with _no_room(f"a journal segment in {directory}"):
+            self._file: AppendFile = disk.create(self.path)
+        try:
+            with _no_room(str(self.path)):
+                self._file.append([segment_header(first_sequence, digest_before)])
+        except DiskFull:
+            self._file.close()
+            disk.unlink(self.path)
+            raise
         self._file.sync()
         disk.sync_directory(directory)
 
@@ -102,10 +117,15 @@ class SegmentWriter:
         """Append one record; it is not durable yet."""
         content = io.BytesIO()
         events.write_ipc_stream(content)
-        body = content.getbuffer()
-        fields = (_RECORD_MAGIC, 0, body.nbytes, first_sequence, events.height, self.digest)
-        digest = _digest(fields, body)
-        self._file.append([_with_checksum(_RECORD, *fields, digest), body])
+        head, digest = record_head(content.getbuffer(), first_sequence, events.height, self.digest)
+        whole = self._file.size
+        try:
+            with _no_room(str(self.path)):
+                self._file.append([head, content.getbuffer()])
+        except DiskFull:
+            self._disk.truncate(self.path, whole)
+            self._file.size = whole
+            raise
         self.digest = digest
 
     def sync(self) -> None:
@@ -115,6 +135,31 @@ class SegmentWriter:
     def close(self) -> None:
         """Close the file; what was not synced stays so."""
         self._file.close()
+
+
+@contextmanager
+def _no_room(what: str) -> Iterator[None]:
+    """Turn the OSErrors of a full disk into DiskFull."""
+    try:
+        yield
+    except OSError as error:
+        if not is_full(error):
+            raise
+        raise DiskFull(f"{what} cannot be written, {error.strerror or error}; send it again after a moment") from error
+
+
+def segment_header(first_sequence: int, digest_before: bytes) -> bytes:
+    """The bytes that a segment begins with."""
+    return _with_checksum(_SEGMENT, _SEGMENT_MAGIC, FORMAT, 0, first_sequence, digest_before)
+
+
+def record_head(
+    body: bytes | memoryview, first_sequence: int, events: int, digest_before: bytes
+) -> tuple[bytes, bytes]:
+    """What comes before the body of a record, and the digest that the next record names."""
+    fields = (_RECORD_MAGIC, 0, len(body), first_sequence, events, digest_before)
+    digest = _digest(fields, body)
+    return _with_checksum(_RECORD, *fields, digest), digest
 
 
 def segment_paths(directory: Path) -> list[Path]:
@@ -140,6 +185,18 @@ def read_segment(path: Path) -> Segment:
         else:
             records.append(item)
     return Segment(path, first_sequence, digest_before, tuple(records), fault)
+
+
+def whole_records(path: Path) -> list[Record]:
+    """Every whole record of a file, in front of damage and behind it, whatever the chain says."""
+    content = memoryview(path.read_bytes())
+    records: list[Record] = []
+    for place in _magic_places(content, 0):
+        if not records or place >= records[-1].end:
+            item = _record_at(content, place)
+            if isinstance(item, Record):
+                records.append(item)
+    return records
 
 
 def is_torn(segment: Segment) -> bool:
@@ -176,9 +233,7 @@ def _records(content: memoryview, first_sequence: int, digest_before: bytes) -> 
     offset, sequence, before = _SEGMENT.size, first_sequence, digest_before
     while offset < len(content):
         item = _record_at(content, offset)
-        if isinstance(item, Record) and (
-            item.first_sequence != sequence or bytes(content[offset + 32 : offset + 48]) != before
-        ):
+        if isinstance(item, Record) and (item.first_sequence != sequence or item.digest_before != before):
             item = Fault(
                 offset, f"a record out of order: it begins at sequence {item.first_sequence}, expected {sequence}"
             )
@@ -198,7 +253,7 @@ def _record_at(content: memoryview, offset: int) -> Record | Fault:
         return Fault(offset, f"a record of {size} bytes is not whole")
     if _digest((magic, reserved, size, first_sequence, events, before), body) != digest:
         return Fault(offset, "a record does not have the digest that it was written with")
-    return Record(offset, offset + _RECORD.size + size, first_sequence, events, digest, body)
+    return Record(offset, offset + _RECORD.size + size, first_sequence, events, before, digest, body)
 
 
 def _whole_record_at(content: memoryview, offset: int) -> bool:
@@ -213,7 +268,7 @@ def _magic_places(content: memoryview, start: int) -> Iterator[int]:
         place = data.find(_RECORD_MAGIC, place + 1)
 
 
-def _digest(fields: tuple[object, ...], body: memoryview) -> bytes:
+def _digest(fields: tuple[object, ...], body: bytes | memoryview) -> bytes:
     """XXH3-128 of a record's header fields and its body."""
     hasher = xxhash.xxh3_128(struct.pack("<4s I Q Q Q 16s", *fields))
     hasher.update(body)

@@ -18,7 +18,11 @@ def lock_directory(disk: Disk, directory: Path, holder: Mapping[str, str]) -> Lo
         lock = disk.lock(path)
     except BlockingIOError:
         raise DataDirectoryLocked(str(directory), read_holder(path)) from None
-    lock.describe(json.dumps({"pid": str(os.getpid()), **holder}).encode())
+    try:
+        lock.describe(json.dumps({"pid": str(os.getpid()), **holder}).encode())
+    except OSError:
+        lock.release()
+        raise
     return lock
 
 

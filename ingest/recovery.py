@@ -6,11 +6,13 @@ wrong anywhere else was written whole once and has changed since: then nothing i
 """
 
 import logging
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
 from ingest.errors import JournalDamaged
 from ingest.journal import Segment, is_torn, read_segment, segment_paths
+from ingest.losses import Loss, is_lost, read_losses
 from rating.disk import Disk
 
 _log = logging.getLogger(__name__)
@@ -24,7 +26,8 @@ def recover_journal(disk: Disk, directory: Path, stored_sequence: int) -> list[S
     disk.make_directory(directory)
     paths = segment_paths(directory)
     segments = [read_segment(path) for path in paths]
-    _check(segments, stored_sequence)
+    for fault in faults(segments, stored_sequence, read_losses(directory)):
+        raise fault
     for leftover in directory.glob("*.tmp"):
         disk.unlink(leftover)
     if segments and (last := segments[-1]).last_sequence > stored_sequence:
@@ -35,20 +38,24 @@ def recover_journal(disk: Disk, directory: Path, stored_sequence: int) -> list[S
     return [segment for segment in segments if segment.records and segment.last_sequence > stored_sequence]
 
 
-def _check(segments: list[Segment], stored_sequence: int) -> None:
-    """Raise unless the segments follow each other, and the table, without a gap."""
-    for segment in segments:
-        if segment.fault and (segment is not segments[-1] or not is_torn(segment)):
-            raise JournalDamaged(str(segment.path), segment.fault.offset, segment.fault.what)
+def faults(segments: list[Segment], stored_sequence: int, losses: Sequence[Loss]) -> list[JournalDamaged]:
+    """Everything that keeps a journal from being recovered: damage, and gaps that no repair has listed."""
+    found = [
+        JournalDamaged(str(segment.path), segment.fault.offset, segment.fault.what)
+        for segment in segments
+        if segment.fault and (segment is not segments[-1] or not is_torn(segment))
+    ]
     readable = [segment for segment in segments if not (segment.fault and segment.fault.offset == 0)]
     for before, segment in pairwise(readable):
-        if segment.digest_before != before.digest or segment.first_sequence != before.last_sequence + 1:
-            raise JournalDamaged(str(before.path), before.end, f"{segment.path.name} does not follow it")
-    if readable and readable[0].first_sequence > stored_sequence + 1:
-        missing = (
-            f"events {stored_sequence + 1} to {readable[0].first_sequence - 1} are neither here nor in the usage table"
-        )
-        raise JournalDamaged(str(readable[0].path), 0, missing)
+        gap = (before.last_sequence + 1, segment.first_sequence - 1)
+        follows = gap[0] > gap[1] or is_lost(losses, *gap)
+        if segment.digest_before != before.digest or not follows or segment.first_sequence <= before.last_sequence:
+            found.append(JournalDamaged(str(before.path), before.end, f"{segment.path.name} does not follow it"))
+    first = readable[0].first_sequence if readable else 0
+    if first > stored_sequence + 1 and not is_lost(losses, stored_sequence + 1, first - 1):
+        missing = f"events {stored_sequence + 1} to {first - 1} are neither here nor in the usage table"
+        found.append(JournalDamaged(str(readable[0].path), 0, missing))
+    return found
 
 
 def _rewrite(disk: Disk, segment: Segment) -> Segment:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 import polars as pl
+import polars_hash as plh
 
 from rating.core.schema import USAGE_EVENT, PropertyType, property_column, usage_event_schema
 
@@ -12,9 +13,18 @@ FINGERPRINT = "fingerprint"
 """64-bit hash of an event's type, subject, time as sent, data and declared properties; equal means equal body."""
 
 DAY = "day"
-"""UTC day of `time`; the usage table is partitioned by it."""
+"""UTC day of `time`; the usage table is partitioned by it, and by BUCKET."""
 
+BUCKET = "bucket"
+"""XXH3-64 of the subject in UTF-8, modulo the number of buckets; null in a file that holds subjects of all buckets."""
+
+BUCKET_DTYPE = pl.Int32()
 STORED_EXTRA = {FINGERPRINT: pl.Int64(), DAY: pl.Date()}
+
+
+def bucket_of_subject(buckets: int) -> pl.Expr:
+    """The bucket of each event, from 0."""
+    return (plh.col("subject").nchash.xxh3_64() % buckets).cast(BUCKET_DTYPE).alias(BUCKET)
 
 
 def stored_schema(properties: Mapping[str, PropertyType]) -> pl.Schema:

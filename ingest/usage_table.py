@@ -1,10 +1,10 @@
-"""The usage table: a Delta table of accepted events, partitioned by day, which any engine can read.
+"""The usage table: a Delta table of accepted events, partitioned by day and subject bucket, which any engine can read.
 
-Beside USAGE_EVENT it holds `fingerprint` and `day`, and a column for each property that was ever declared. A column
-that came later says in its metadata from which sequence on it is filled (`tallystick.since`).
+Beside USAGE_EVENT it holds `fingerprint`, `day` and `bucket`, and a column for each property that was ever declared.
+A file whose day has few events of a segment holds subjects of all buckets (its `bucket` is null) until it is merged.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -13,45 +13,77 @@ import polars as pl
 from deltalake import Field
 
 from ingest.lift import lift
-from ingest.schema import DAY, FINGERPRINT, IDENTITY_COLUMNS, stored_schema
+from ingest.schema import BUCKET, BUCKET_DTYPE, DAY, FINGERPRINT, IDENTITY_COLUMNS, bucket_of_subject, stored_schema
 from rating.core.schema import PropertyType, property_column
-from rating.delta import DurableTable
+from rating.delta import ADDED_IN, WRITTEN_AT, DurableTable
 from rating.disk import Disk
 
 APPLICATION = "usage"
-SINCE = "tallystick.since"
-_FILE = pl.Schema({"path": pl.String(), DAY: pl.Date(), "first_sequence": pl.Int64(), "last_sequence": pl.Int64()})
+MERGED = "merged"
+BUCKETS = "tallystick.buckets"
+BUCKETS_DEFAULT = 4
+ROWS_PER_BUCKET_MIN = 4_096
+"""A day with fewer events of a segment than this for each bucket becomes one file instead of one a bucket."""
+
+TABLE_FILE = pl.Schema(
+    {
+        "path": pl.String(),
+        DAY: pl.Date(),
+        BUCKET: BUCKET_DTYPE,  # null: subjects of all buckets
+        "rows": pl.Int64(),
+        "first_sequence": pl.Int64(),
+        "last_sequence": pl.Int64(),
+        WRITTEN_AT: pl.Int64(),  # the file has the columns that the table had at this version
+        "has_data": pl.Boolean(),  # whether any event has a property that was not declared
+    }
+)
+"""One row is one Parquet file of a table snapshot; `path` is unique, and absolute if the table's directory is."""
+
 _KINDS: dict[str, PropertyType] = {"decimal(38,9)": "number", "string": "string"}
 
 
 @dataclass(frozen=True)
 class TableSnapshot:
-    """The table at one version: it stays readable, and the same, while the table grows.
+    """The table at one version: it stays readable, and the same, while the table grows, until its files are vacuumed.
 
-    `files` has one row a Parquet file. `since` is the first sequence from which a property has its column.
+    `files` is TABLE_FILE. `since` is the table version from which on a property has its column. `buckets` is how many
+    there are.
     """
 
     version: int
     last_sequence: int
     files: pl.DataFrame
     since: Mapping[str, int]
+    buckets: int
 
     def scan(
         self,
         schema: pl.Schema,
         properties: Mapping[str, PropertyType],
         days: tuple[date | None, date | None] = (None, None),
+        buckets: Collection[int] | None = None,
     ) -> list[pl.LazyFrame]:
-        """Frames of `schema` that together hold the events of `days` (both included, null is open). Files from before a
-        property was declared get its column from `data`."""
+        """Frames of `schema` that together hold the events of `days` (both included, null is open) and `buckets`. Files
+        from before a property was declared get its column from `data`."""
         files = self.files
         for bound, keep in zip(days, (pl.col(DAY).__ge__, pl.col(DAY).__le__), strict=True):
             files = files if bound is None else files.filter(keep(bound))
-        groups: dict[tuple[str, ...], list[str]] = {}
-        for path, first_sequence in files.select("path", "first_sequence").iter_rows():
-            late = tuple(name for name in properties if first_sequence < self.since.get(name, self.last_sequence + 1))
-            groups.setdefault(late, []).append(path)
-        return [_scan_files(paths, schema, {name: properties[name] for name in late}) for late, paths in groups.items()]
+        if buckets is not None:
+            files = files.filter(pl.col(BUCKET).is_in(list(buckets)) | pl.col(BUCKET).is_null())
+        groups: dict[tuple[bool, tuple[str, ...]], list[str]] = {}
+        for path, bucket, written_at, has_data in files.select("path", BUCKET, WRITTEN_AT, "has_data").iter_rows():
+            late = tuple(name for name in properties if has_data and written_at < self._since(name))
+            groups.setdefault((bucket is None, late), []).append(path)
+        frames = []
+        for (is_mixed, late), paths in groups.items():
+            frame = _scan_files(paths, schema, {name: properties[name] for name in late})
+            frames.append(in_buckets(frame, buckets, self.buckets) if is_mixed else frame)
+        return frames
+
+    def late_files(self, properties: Collection[str]) -> pl.DataFrame:
+        """The files from which a scan of `properties` must take values out of `data`: TABLE_FILE."""
+        newest = max((self._since(name) for name in properties), default=0)
+        return self.files.filter(pl.col("has_data") & (pl.col(WRITTEN_AT) < newest))
 
     def find(self, wanted: pl.DataFrame, properties: Mapping[str, PropertyType], day: date | None) -> pl.DataFrame:
         """The stored events with the identities of `wanted` (source, id), of one day or of all."""
@@ -61,13 +93,25 @@ class TableSnapshot:
         found = [frame.join(wanted.lazy(), on=IDENTITY_COLUMNS, how="semi") for frame in frames]
         return pl.concat(found).collect() if found else pl.DataFrame(schema=schema)
 
+    def _since(self, name: str) -> int:
+        return self.since.get(name, self.version + 1)
+
 
 class UsageTable:
     """The one place that writes the table."""
 
-    def __init__(self, directory: Path, *, disk: Disk) -> None:
-        self._table = DurableTable(directory, disk=disk, partition_by=[DAY])
+    def __init__(self, directory: Path, *, disk: Disk, buckets: int = BUCKETS_DEFAULT) -> None:
+        """`buckets` is for a table that is not there yet; one that is keeps the number it was made with."""
         self._directory = directory
+        self._table = DurableTable(
+            directory, disk=disk, partition_by=[DAY, BUCKET], configuration={BUCKETS: str(buckets)}
+        )
+        if BUCKETS not in self._table.configuration:
+            raise ValueError(
+                f"{directory} was written before usage was stored by subject bucket; ingest its events again into an "
+                "empty data directory"
+            )
+        self._buckets = int(self._table.configuration[BUCKETS])
 
     @property
     def last_sequence(self) -> int:
@@ -83,35 +127,65 @@ class UsageTable:
             if name.startswith(prefix)
         }
 
-    def write(self, events: pl.DataFrame, first_sequence: int, last_sequence: int) -> None:
-        """Add the events of a sealed segment, unless they are there already. Durable on return."""
-        notes = {SINCE: str(first_sequence)}
-        self._table.append(events, application=APPLICATION, version=last_sequence, new_column_notes=notes)
+    def write(self, events: pl.DataFrame, last_sequence: int) -> None:
+        """Add the events of a sealed segment, all columns filled, unless they are there. Durable on return."""
+        in_days = events.with_columns(bucket_of_subject(self._buckets), pl.len().over(DAY).alias("rows"))
+        is_large = pl.col("rows") >= ROWS_PER_BUCKET_MIN * self._buckets
+        placed = in_days.with_columns(pl.when(is_large).then(BUCKET).alias(BUCKET)).drop("rows")
+        self._table.append(placed, application=APPLICATION, version=last_sequence)
+
+    def rewrite(self, paths: Sequence[str], properties: Mapping[str, PropertyType]) -> int:
+        """Put merged files, one a day and bucket, with a column for each of `properties`, in the place of these
+        (as in `snapshot`), and say how many events they hold. No event changes. Durable on return."""
+        snapshot = self.snapshot()
+        files = snapshot.files.filter(pl.col("path").is_in(list(paths)))
+        columns = self.properties() | dict(properties)
+        schema = stored_schema(columns)
+        del schema[DAY]
+        frames = TableSnapshot(snapshot.version, 0, files, snapshot.since, snapshot.buckets).scan(schema, columns)
+        events = pl.concat(frames).collect().with_columns(pl.col("time").dt.date().alias(DAY))
+        _assert_same(events, files)
+        placed = events.sort("subject", "time", "sequence").with_columns(bucket_of_subject(self._buckets))
+        relative = [str(Path(path).relative_to(self._directory)) for path in files["path"]]
+        self._table.replace(relative, placed.select(*schema.names(), DAY, BUCKET), application=MERGED)
+        return events.height
+
+    def vacuum(self, *, retention_hours: int, files_max: int) -> int:
+        """Remove files that have been merged into others, see DurableTable.vacuum; how many it were."""
+        return self._table.vacuum(retention_hours=retention_hours, files_max=files_max)
 
     def snapshot(self) -> TableSnapshot:
         """The table as it is now."""
-        files = self._table.files()
-        if files.height:
-            path = (pl.lit(f"{self._directory}/") + pl.col("path")).alias("path")
-            files = files.select(
-                path,
-                pl.col(f"partition.{DAY}").alias(DAY),
-                pl.col("min.sequence").alias("first_sequence"),
-                pl.col("max.sequence").alias("last_sequence"),
-            )
-        else:
-            files = _FILE.to_frame()
+        stored = self._table.files()
+        files = _table_files(stored, self._directory) if stored.height else TABLE_FILE.to_frame()
         since = {
-            name.removeprefix(property_column("")): int(field.metadata.get(SINCE, 0))
+            name.removeprefix(property_column("")): int(field.metadata.get(ADDED_IN, 0))
             for name, field in self._table.fields().items()
             if name.startswith(property_column(""))
         }
-        return TableSnapshot(self._table.version, self.last_sequence, files, since)
+        return TableSnapshot(self._table.version, self.last_sequence, files, since, self._buckets)
 
-    def identities(self) -> Iterator[pl.DataFrame]:
-        """Identity and fingerprint of every event, file by file."""
-        for path in self.snapshot().files["path"]:
-            yield pl.read_parquet(path, columns=[*IDENTITY_COLUMNS, FINGERPRINT], hive_partitioning=False)
+    def identities(self, first_sequence: int = 1, last_sequence: int | None = None) -> Iterator[pl.DataFrame]:
+        """Identity, fingerprint and sequence of the events of a range (both included, null is open), file by file."""
+        wanted = pl.col("sequence").is_between(first_sequence, last_sequence or self.last_sequence)
+        files = self.snapshot().files.filter(
+            pl.col("last_sequence") >= first_sequence,
+            pl.col("first_sequence") <= (last_sequence or self.last_sequence),
+        )
+        for path in files.sort("first_sequence")["path"]:
+            columns = [*IDENTITY_COLUMNS, FINGERPRINT, "sequence"]
+            yield pl.read_parquet(path, columns=columns, hive_partitioning=False).filter(wanted)
+
+
+def in_buckets(events: pl.LazyFrame, wanted: Collection[int] | None, buckets: int) -> pl.LazyFrame:
+    """The events whose subjects are in the `wanted` of `buckets` buckets; all of them when it is null."""
+    return events if wanted is None else events.filter(bucket_of_subject(buckets).is_in(list(wanted)))
+
+
+def buckets_of(subjects: Collection[str], buckets: int) -> list[int]:
+    """The buckets that hold the events of `subjects`."""
+    names = pl.DataFrame({"subject": list(subjects)}, schema={"subject": pl.String()})
+    return names.select(bucket_of_subject(buckets)).to_series().unique().sort().to_list()
 
 
 def within(frame: pl.LazyFrame, start: datetime | None, end: datetime | None) -> pl.LazyFrame:
@@ -151,6 +225,28 @@ def _scan_files(paths: list[str], schema: pl.Schema, late: Mapping[str, Property
         slice_pushdown=False,
         streamable=True,
     )
+
+
+def _table_files(stored: pl.DataFrame, directory: Path) -> pl.DataFrame:
+    empty = pl.col("null_count.data") if "null_count.data" in stored.columns else pl.lit(None)
+    return stored.select(
+        (pl.lit(f"{directory}/") + pl.col("path")).alias("path"),
+        pl.col(f"partition.{DAY}").alias(DAY),
+        pl.col(f"partition.{BUCKET}").alias(BUCKET),
+        pl.col("num_records").alias("rows"),
+        pl.col("min.sequence").alias("first_sequence"),
+        pl.col("max.sequence").alias("last_sequence"),
+        pl.col(WRITTEN_AT),
+        (empty.fill_null(0) < pl.col("num_records")).alias("has_data"),
+    ).cast(TABLE_FILE)
+
+
+def _assert_same(events: pl.DataFrame, files: pl.DataFrame) -> None:
+    """What was read is what the log says of the files: nothing is lost or doubled on its way into another."""
+    found = (events.height, events["sequence"].n_unique(), events["sequence"].min(), events["sequence"].max())
+    rows = files["rows"].sum()
+    expected = (rows, rows, files["first_sequence"].min(), files["last_sequence"].max())
+    assert found == expected, f"events, sequences, first and last: read {found}, the log of the table says {expected}"
 
 
 def _kind(field: Field) -> PropertyType:

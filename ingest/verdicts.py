@@ -1,9 +1,10 @@
 """What a submitted batch is answered with. The codes are part of the HTTP contract: add, never rename."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 ACCEPTED, DUPLICATE, CONFLICT = "accepted", "duplicate", "conflict"
+NOT_COMMITTED_ATOMIC = "not_committed_atomic"
 
 REJECTIONS = (
     "malformed_event",
@@ -21,7 +22,13 @@ REJECTIONS = (
     "not_a_string",
     "string_too_long",
     "float_column",
+    "invalid_character",
+    "repeated_key",
+    "nesting_too_deep",
+    "too_many_properties",
+    NOT_COMMITTED_ATOMIC,
 )
+"""Each with its cure in docs/ingest.md."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +40,10 @@ class EventVerdict:
     id: str | None
     code: str
     message: str
+
+    def moved(self, by: int) -> "EventVerdict":
+        """The verdict on the same event in another batch, where its index is `by` more."""
+        return replace(self, index=self.index + by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +58,8 @@ class BatchVerdict:
     conflict: int
     rejected: int
     events: tuple[EventVerdict, ...]
+    is_atomic_refusal: bool = False
+    """The batch was to be taken whole or not at all, and was not."""
 
     @property
     def total(self) -> int:
@@ -54,10 +67,10 @@ class BatchVerdict:
         return self.accepted + self.duplicate + self.conflict + self.rejected
 
 
-def batch_verdict(total: int, events: Iterable[EventVerdict]) -> BatchVerdict:
+def batch_verdict(total: int, events: Iterable[EventVerdict], *, is_atomic_refusal: bool = False) -> BatchVerdict:
     """The verdict on a batch of `total` events of which `events` were not accepted."""
     ordered = tuple(sorted(events, key=lambda verdict: verdict.index))
     duplicate = sum(verdict.code == DUPLICATE for verdict in ordered)
     conflict = sum(verdict.code == CONFLICT for verdict in ordered)
     rejected = len(ordered) - duplicate - conflict
-    return BatchVerdict(total - len(ordered), duplicate, conflict, rejected, ordered)
+    return BatchVerdict(total - len(ordered), duplicate, conflict, rejected, ordered, is_atomic_refusal)

@@ -1,7 +1,8 @@
 """The thread that commits: it takes all batches that wait, in order, and has them share one sync.
 
 What waits is bounded. When the disk fails, nothing more is acknowledged by this process: the group at hand may or may
-not be kept (CommitUnknown), everything behind it is not (NotCommitted).
+not be kept (CommitUnknown), everything behind it is not (NotCommitted). When it is only full, nothing of the group was
+kept (DiskFull), and what comes is refused until a probe write finds room again.
 """
 
 import logging
@@ -10,10 +11,11 @@ from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from ingest.admission import Candidates
 from ingest.committer import Committer
-from ingest.errors import CommitUnknown, IngestError, NotCommitted, Overloaded
+from ingest.errors import CommitUnknown, DiskFull, IngestError, NotCommitted, Overloaded
 from ingest.limits import IngestLimits
+from ingest.merging import Screen, Submission, parts_of, split
+from ingest.room import PROBE_SECONDS
 from ingest.verdicts import BatchVerdict
 
 _log = logging.getLogger(__name__)
@@ -21,17 +23,20 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Waiting:
-    batch: Candidates
+    batch: Submission
     bytes: int
+    is_alone: bool
     future: Future[BatchVerdict] = field(default_factory=Future)
 
 
 class Writer:
     """Runs from `start` to `stop`. `sealed` is set when a segment was sealed because it is full."""
 
-    def __init__(self, committer: Committer, limits: IngestLimits) -> None:
+    def __init__(self, committer: Committer, limits: IngestLimits, screen: Screen) -> None:
+        """`screen` is for the small submissions of a group, which come as they were read."""
         self.sealed = threading.Event()
         self._committer = committer
+        self._screen = screen
         self._limits = limits
         self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
@@ -39,17 +44,21 @@ class Writer:
         self._committing = threading.Lock()
         self._is_stopping = False
         self._failure: BaseException | None = None
+        self._full: DiskFull | None = None
         self._thread = threading.Thread(target=self._run, name="ingest-writer", daemon=True)
 
     def start(self) -> None:
         """Begin to commit."""
         self._thread.start()
 
-    def submit(self, batch: Candidates, size: int) -> Future[BatchVerdict]:
-        """Let a batch of `size` bytes wait for its verdict. Raises Overloaded, NotCommitted."""
-        waiting = _Waiting(batch, size)
+    def submit(self, batch: Submission, size: int, *, is_alone: bool = False) -> Future[BatchVerdict]:
+        """Let a batch of `size` bytes wait for its verdict; `is_alone` when it must not share a group.
+
+        Raises Overloaded, NotCommitted.
+        """
+        waiting = _Waiting(batch, size, is_alone)
         with self._changed:
-            if self._is_stopping or self._failure is not None:
+            if self._is_stopping or self._failure is not None or self._full is not None:
                 raise self._refusal()
             if (
                 len(self._waiting) >= self._limits.waiting_batches
@@ -64,7 +73,7 @@ class Writer:
     def check_room(self) -> None:
         """Raise what `submit` would raise for a small batch: before the work of decoding a body is done."""
         with self._changed:
-            if self._is_stopping or self._failure is not None:
+            if self._is_stopping or self._failure is not None or self._full is not None:
                 raise self._refusal()
             if len(self._waiting) >= self._limits.waiting_batches:
                 raise Overloaded(f"{len(self._waiting)} batches wait to be written; send it again after a moment")
@@ -105,22 +114,30 @@ class Writer:
 
     def _run(self) -> None:
         while (group := self._next_group()) is not None:
+            parts, failed = parts_of([waiting.batch for waiting in group], self._screen)
+            for place, failure in failed.items():
+                group[place].future.set_exception(failure)
             try:
                 with self._committing:
-                    verdicts = self._committer.commit([waiting.batch for waiting in group]) if group else []
+                    verdicts = self._committer.commit([part.batch for part in parts]) if parts else []
                     is_full = self._committer.segment_size >= self._limits.segment_bytes
                     if is_full:
                         self._committer.seal()
+            except DiskFull as error:
+                self._refuse(_unanswered(group), error)
+                continue
             except BaseException as error:
-                self._abandon(group, error)
+                self._abandon(_unanswered(group), error)
                 return
-            for waiting, verdict in zip(group, verdicts, strict=True):
-                waiting.future.set_result(verdict)
+            for part, verdict in zip(parts, verdicts, strict=True):
+                for place, own in split(part, verdict):
+                    group[place].future.set_result(own)
             if is_full:
                 self.sealed.set()
 
     def _next_group(self) -> list[_Waiting] | None:
         """The batches that share the next sync: all that wait, up to `group_events`. Null when it is time to end."""
+        self._wait_for_room()
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._is_stopping or self._failure is not None)
             if self._failure is not None:
@@ -130,13 +147,42 @@ class Writer:
                 return None
             group: list[_Waiting] = []
             events = 0
-            while self._waiting and (not group or events + self._waiting[0].batch.total <= self._limits.group_events):
+            while self._waiting and (not group or self._fits(group, events)):
                 waiting = self._waiting.popleft()
                 self._waiting_bytes -= waiting.bytes
                 if waiting.future.set_running_or_notify_cancel():  # its caller may have gone away
                     group.append(waiting)
-                    events += waiting.batch.total
+                    events += len(waiting.batch)
             return group
+
+    def _fits(self, group: list[_Waiting], events: int) -> bool:
+        """Whether the next batch that waits can join a group of so many events."""
+        waiting = self._waiting[0]
+        if group[-1].is_alone or waiting.is_alone:
+            return False
+        return events + len(waiting.batch) <= self._limits.group_events
+
+    def _refuse(self, group: list[_Waiting], full: DiskFull) -> None:
+        _log.error("%s", full)
+        with self._changed:
+            self._full = full
+            self._refuse_waiting()
+        for waiting in group:
+            waiting.future.set_exception(full)
+
+    def _wait_for_room(self) -> None:
+        """Return when the disk is not full, or it is time to end."""
+        while self._full is not None and self._failure is None and not self._is_stopping:
+            try:
+                has_room = self._committer.has_room()
+            except OSError as error:
+                self.fail(error)
+                return
+            with self._changed:
+                if has_room:
+                    self._full = None
+                else:
+                    self._changed.wait(PROBE_SECONDS)
 
     def _abandon(self, group: list[_Waiting], error: BaseException) -> None:
         _log.critical("the journal cannot be written any more; start the process again", exc_info=error)
@@ -158,7 +204,13 @@ class Writer:
     def _refusal(self) -> IngestError:
         if self._failure is not None:
             return NotCommitted(f"{_SENTENCE}: {self._failure}. Send it again after the restart")
+        if self._full is not None and not self._is_stopping:
+            return DiskFull(str(self._full))
         return NotCommitted("the log is closed; send it again after the restart")
+
+
+def _unanswered(group: list[_Waiting]) -> list[_Waiting]:
+    return [waiting for waiting in group if not waiting.future.done()]
 
 
 _SENTENCE = "the log has stopped after an error"

@@ -5,14 +5,28 @@ fail, or put a simulated disk in its place. Reading is free: a reader may open a
 
 A name is durable only when its directory was synced after it was made: `publish`, `make_directory` and `unlink` do that
 themselves, `create` leaves it to the caller, who writes a header first. Every method lets OSError through: the caller
-decides whether the process may go on (R4).
+decides whether the process may go on (R4). A sync that failed is a SyncFailed: what it was asked to keep may be lost
+although a second sync would succeed, so nobody may go on from there.
 """
 
+import errno
 import fcntl
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import TypeGuard
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class SyncFailed(OSError):
+    """The kernel could not make something durable; what the page cache shows of it proves nothing any more."""
+
+
+def is_full(error: BaseException) -> TypeGuard[OSError]:
+    """Whether a step failed for want of room, before anything was made durable: it may be tried again later."""
+    return isinstance(error, OSError) and not isinstance(error, SyncFailed) and error.errno in _FULL
 
 
 class AppendFile:
@@ -24,7 +38,10 @@ class AppendFile:
         self._descriptor = descriptor
 
     def append(self, pieces: Sequence[bytes | memoryview]) -> None:
-        """Write `pieces` one behind the other; short writes are continued, so it is all or an OSError."""
+        """Write `pieces` one behind the other; short writes are continued, so it is all or an OSError.
+
+        After an OSError a part of them may be there: `size` says how much.
+        """
         waiting = [memoryview(piece).cast("B") for piece in pieces if len(piece)]
         while waiting:
             written = os.writev(self._descriptor, waiting)
@@ -33,7 +50,10 @@ class AppendFile:
 
     def sync(self) -> None:
         """Make what was appended durable (data and length, not the directory entry)."""
-        os.fdatasync(self._descriptor)
+        try:
+            os.fdatasync(self._descriptor)
+        except OSError as error:
+            raise SyncFailed(error.errno, error.strerror, str(self.path)) from error
 
     def close(self) -> None:
         """Close without syncing."""
@@ -104,9 +124,13 @@ class Disk:
         self.sync_file(path)
 
     def make_directory(self, path: Path) -> None:
-        """Make a directory and what is missing above it, durably."""
-        missing = [step for step in (path, *path.parents) if not step.exists()]
-        for step in reversed(missing):
+        """Make a directory and what is missing above it, durably. The nearest one that is there may be what a process
+        left that ended before it was synced: its name is made durable too."""
+        steps = (path, *path.parents)
+        existing = next(step for step in steps if step.exists())
+        if os.access(existing.parent, os.R_OK):
+            self.sync_directory(existing.parent)
+        for step in reversed(steps[: steps.index(existing)]):
             step.mkdir(exist_ok=True)
             self.sync_directory(step.parent)
 
@@ -132,6 +156,8 @@ class Disk:
         descriptor = os.open(path, flags | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
+        except OSError as error:
+            raise SyncFailed(error.errno, error.strerror, str(path)) from error
         finally:
             os.close(descriptor)
 

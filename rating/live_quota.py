@@ -4,9 +4,12 @@ The problem: a gateway that asks right after a 200 must see the event. The choic
 journal, keyed by (customer, feature, window), fed by the writer thread with the very frame it made durable, and
 rebuilt from the usage log whenever customers, subscriptions or the catalog change. They are a cache: nothing is lost
 with them. What it gives up: a rebuild reads the usage again, so changing customers one by one under load costs.
+
+A group is summed by subject first, and only the sums are looked at one by one. Single events are looked at only where
+a sum has reached a limit, to find the one that did.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -16,8 +19,8 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from rating.core.book import Meter, PriceBook
-from rating.core.periods import month_of
-from rating.core.quota import EXACT, Crossing, QuotaAnswer, counted_usage, crossing_event, judge
+from rating.core.periods import month_edges, month_of
+from rating.core.quota import EXACT, Crossing, QuotaAnswer, counted_sums, counted_usage, crossing_event, judge
 
 Window = tuple[str, str, datetime]  # customer, feature, window start
 
@@ -54,11 +57,27 @@ class Terms:
         object.__setattr__(self, "features", {feature: meters[meter] for feature, meter in entitled.iter_rows()})
         object.__setattr__(self, "time_zones", self.payers["time_zone"].unique().sort().to_list())
 
+    def lowest_limit(self, customer: str, feature: str) -> Decimal | None:
+        """No limit of the customer is ever below this; None when no plan of the customer entitles to the feature."""
+        plans = {plan for plan, _, _ in self.plans_of.get(customer, ())}
+        return min((self.limits[plan, feature] for plan in plans if (plan, feature) in self.limits), default=None)
+
     def limit(self, customer: str, feature: str, at: datetime) -> Decimal | None:
         """The limits of the subscriptions in force at `at`, added up; None when no plan entitles to the feature."""
         plans = [p for p, start, end in self.plans_of.get(customer, ()) if start <= at and (end is None or at < end)]
         limits = [self.limits[plan, feature] for plan in plans if (plan, feature) in self.limits]
         return sum(limits[1:], start=limits[0]) if limits else None
+
+
+@dataclass(slots=True)
+class _Counter:
+    """What was used in one window. `lowest_limit` is Terms.lowest_limit, `before` what was used before this group."""
+
+    window: Window
+    lowest_limit: Decimal | None
+    used: Decimal = Decimal(0)
+    before: Decimal = Decimal(0)
+    latest: datetime | None = None  # the newest event of this group
 
 
 class LiveQuota:
@@ -72,16 +91,19 @@ class LiveQuota:
         self._on_crossing = on_crossing
         self._lock = RLock()
         self._terms: Terms | None = None
-        self._used: dict[Window, Decimal] = {}
+        self._counters: dict[Window, _Counter] = {}
+        self._counter_of: dict[tuple[str, str, datetime], _Counter] = {}  # subject, feature, month edge
         self._crossed: set[tuple[str, str, datetime, Decimal]] = set()
         self._counted_sequence = 0
 
     def rebuild(self, terms: Terms) -> None:
         """Take new terms and count the whole usage log again under them."""
         with self._lock:
-            self._terms, self._used, self._crossed = terms, {}, set()
+            self._terms, self._counters, self._counter_of, self._crossed = terms, {}, {}, set()
             usage, self._counted_sequence = self._read_usage()
-            self._count(terms, usage)
+            first, last = usage.select(pl.col("time").min(), last=pl.col("time").max()).collect().row(0)
+            if first is not None:
+                self._count(terms, usage, first, last)
 
     def count(self, events: pl.DataFrame) -> None:
         """Add newly accepted events (USAGE_EVENT with property columns) and report the limits they reached.
@@ -89,8 +111,15 @@ class LiveQuota:
         Events that a rebuild has already read, while their writer was on its way here, are not counted again.
         """
         with self._lock:
-            if self._terms is not None:
-                self._count(self._terms, events.lazy().filter(pl.col("sequence") > self._counted_sequence))
+            if self._terms is None:
+                return
+            if (events.get_column("sequence") <= self._counted_sequence).any():
+                events = events.filter(pl.col("sequence") > self._counted_sequence)
+            first, last = events.get_column("time").min(), events.get_column("time").max()
+            if first is not None:
+                assert isinstance(first, datetime)
+                assert isinstance(last, datetime)
+                self._count(self._terms, events.lazy(), first, last)
 
     def check(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer:
         """Whether `subject` may use `amount` more of `feature` at `now`."""
@@ -104,36 +133,65 @@ class LiveQuota:
                 )
                 return QuotaAnswer(False, "not_entitled", why, subject, customer, feature, amount)
             window = month_of(now, zone).bounds(ZoneInfo(zone))
-            used = self._used.get((customer, feature, window[0]), Decimal(0))
+            counter = self._counters.get((customer, feature, window[0]))
+            used = counter.used if counter else Decimal(0)
         return judge(subject, customer, feature, amount, limit, used, window)
 
     def counters(self) -> dict[Window, Decimal]:
         """A copy of every counter, for comparison with a metering query."""
         with self._lock:
-            return dict(self._used)
+            return {window: counter.used for window, counter in self._counters.items()}
 
-    def _count(self, terms: Terms, events: pl.LazyFrame) -> None:
-        counted = counted_usage(events, terms.features, terms.payers, terms.time_zones)
-        keys = ["customer", "feature", "window_start"]
-        sums = counted.group_by(keys).agg(pl.col("quantity").sum(), pl.col("time").max()).sort(keys)
-        crossings: list[Crossing] = []
-        for customer, feature, window_start, quantity, latest in sums.iter_rows():
-            before = self._used.get((customer, feature, window_start), Decimal(0))
-            after = self._used[customer, feature, window_start] = EXACT.add(before, quantity)
-            limit = terms.limit(customer, feature, latest)
-            if limit is not None and after >= limit:
-                crossings.extend(self._new_crossing(counted, (customer, feature, window_start), before, limit))
+    def _count(self, terms: Terms, events: pl.LazyFrame, first: datetime, last: datetime) -> None:
+        edges = month_edges(terms.time_zones, first, last)
+        touched = self._add(terms, counted_sums(events, terms.features, edges), edges.to_list())
+        reached = [found for counter in touched if (found := self._limit_reached(terms, counter)) is not None]
+        crossings = [*_crossings(terms, events, reached)] if reached else []
+        self._crossed.update((c.customer, c.feature, c.window_start, c.limit) for c in crossings)
         if crossings:
             self._on_crossing(crossings)
 
-    def _new_crossing(
-        self, counted: pl.DataFrame, window: Window, before: Decimal, limit: Decimal
-    ) -> Iterable[Crossing]:
-        """Nothing when this window has crossed this limit before."""
-        if (*window, limit) in self._crossed:
-            return
-        here = counted.filter(**dict(zip(("customer", "feature", "window_start"), window, strict=True)))
-        found = crossing_event(here, before, limit)
+    def _add(self, terms: Terms, sums: pl.DataFrame, edges: list[datetime]) -> list[_Counter]:
+        """Add `sums` (COUNTED_SUM) and return the counters that may have reached a limit with it."""
+        touched: dict[Window, _Counter] = {}
+        for feature, subject, edge, quantity, latest in sums.iter_rows():
+            place = (subject, feature, edges[edge])
+            counter = self._counter_of.get(place) or self._found(terms, *place)
+            if counter is None:
+                continue
+            if counter.window not in touched:
+                touched[counter.window], counter.before, counter.latest = counter, counter.used, latest
+            counter.used = EXACT.add(counter.used, quantity)
+            counter.latest = max(counter.latest or latest, latest)
+        return [c for c in touched.values() if c.lowest_limit is not None and c.used >= c.lowest_limit]
+
+    def _found(self, terms: Terms, subject: str, feature: str, edge: datetime) -> _Counter | None:
+        """The counter that a subject's usage behind a month edge moves; None when no customer has the subject."""
+        if subject not in terms.customer_of:
+            return None
+        customer, zone = terms.customer_of[subject]
+        window = (customer, feature, month_of(edge, zone).start(ZoneInfo(zone)))
+        counter = self._counters.setdefault(window, _Counter(window, terms.lowest_limit(customer, feature)))
+        self._counter_of[subject, feature, edge] = counter
+        return counter
+
+    def _limit_reached(self, terms: Terms, counter: _Counter) -> tuple[_Counter, Decimal] | None:
+        """The limit that holds at the counter's newest event, when it is reached and was not reported before."""
+        customer, feature, _ = counter.window
+        assert counter.latest is not None
+        limit = terms.limit(customer, feature, counter.latest)
+        if limit is None or counter.used < limit or (*counter.window, limit) in self._crossed:
+            return None
+        return counter, limit
+
+
+def _crossings(terms: Terms, events: pl.LazyFrame, reached: Sequence[tuple[_Counter, Decimal]]) -> Iterator[Crossing]:
+    """The crossing of each counter that has reached its limit with `events`."""
+    customers = {counter.window[0] for counter, _ in reached}
+    payers = terms.payers.filter(pl.col("customer").is_in(customers))
+    counted = counted_usage(events, terms.features, payers, terms.time_zones)
+    for counter, limit in sorted(reached, key=lambda each: each[0].window):
+        here = counted.filter(**dict(zip(("customer", "feature", "window_start"), counter.window, strict=True)))
+        found = crossing_event(here, counter.before, limit)
         if found is not None:
-            self._crossed.add((*window, limit))
-            yield Crossing(*window, limit, found["used"], found["source"], found["id"], found["time"])
+            yield Crossing(*counter.window, limit, found["used"], found["source"], found["id"], found["time"])

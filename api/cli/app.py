@@ -4,7 +4,20 @@ from typing import Annotated
 
 import typer
 
-from api.cli import accounts, catalogs, demo, doctor, ingesting, lines, quota, rating, runs, serving
+from api.cli import (
+    accounts,
+    catalogs,
+    consume,
+    demo,
+    doctor,
+    ingesting,
+    lines,
+    quota,
+    rating,
+    rejections,
+    runs,
+    serving,
+)
 
 app = typer.Typer(
     name="tallystick",
@@ -42,6 +55,8 @@ app.command()(lines.explain)
 app.command()(quota.quota)
 app.command()(quota.signals)
 app.command()(doctor.doctor)
+app.add_typer(consume.app, name="consume")
+app.add_typer(rejections.app, name="rejections")
 app.add_typer(catalogs.app, name="catalog")
 app.add_typer(accounts.customers_app, name="customers")
 app.add_typer(accounts.subscriptions_app, name="subscriptions")

@@ -64,29 +64,38 @@ def check_log(log: dict[str, Any]) -> Check:
     return Check("journal", not behind, found, cure)
 
 
-def check_table(data: Path) -> Check:
-    """The usage table holds every event once: as many as the highest sequence says, and its files are there."""
-    import polars as pl
-    from deltalake import DeltaTable
-    from deltalake.exceptions import DeltaError, TableNotFoundError
+def check_journal(data: Path) -> Check:
+    """Every record of the journal is whole, follows the one before, and the first follows the usage table."""
+    from ingest.verification import verify_journal
 
-    restore = "Restore the directory from a backup; the journal alone does not have these events any more."
-    try:
-        table = DeltaTable(data / "usage")
-        files = pl.DataFrame(table.get_add_actions(flatten=True)).to_dicts()
-    except TableNotFoundError:
-        return Check("usage table", True, "there is none yet")
-    except (DeltaError, OSError) as error:
-        return Check("usage table", False, str(error), restore)
-    missing = [file["path"] for file in files if not (data / "usage" / file["path"]).is_file()]
-    events, last = sum(file["num_records"] for file in files), max((file["max.sequence"] for file in files), default=0)
-    found = f"version {table.version()}, {grouped(events)} events in {len(files)} files"
-    if missing:
+    report = verify_journal(data)
+    found = f"{grouped(report.events)} events in {report.segments} segments, {grouped(report.bytes)} bytes"
+    if report.problems:
         return Check(
-            "usage table", False, f"{found}; {len(missing)} files are gone, the first is {missing[0]}", restore
+            "journal files",
+            False,
+            f"{found}; {len(report.problems)} problems, the first: {report.problems[0]}",
+            f"Put back a whole copy, or save what is whole: tallystick doctor --repair --data {data}",
         )
-    if events != last:
-        return Check("usage table", False, f"{found}, but the last sequence is {grouped(last)}", restore)
+    torn = f"; a torn tail that was never acknowledged is cut at the start ({report.torn_tail})"
+    return Check("journal files", True, found + (torn if report.torn_tail else ""))
+
+
+def check_table(data: Path) -> Check:
+    """The usage table holds every event once, and its files are there as they were written."""
+    from ingest.verification import verify_table
+
+    report = verify_table(data)
+    if report is None:
+        return Check("usage table", True, "there is none yet")
+    found = f"version {report.version}, {grouped(report.events)} events in {report.files} files"
+    if report.problems:
+        return Check(
+            "usage table",
+            False,
+            f"{found}; {len(report.problems)} problems, the first: {report.problems[0]}",
+            "Restore the directory from a backup; the journal alone does not have these events any more.",
+        )
     return Check("usage table", True, found)
 
 

@@ -1,25 +1,37 @@
 """`tallystick doctor`: is everything as it should be, and what to do where it is not."""
 
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from api.cli.failing import FAILED, Failure, failures_of_the_directory
 from api.cli.options import Data, Json, Url
-from api.cli.printing import document, progress
+from api.cli.printing import document, grouped, progress
 from api.cli.service import Service, reach
 
 if TYPE_CHECKING:
     from api.cli.checks import Check
+    from api.settings import Settings
+    from ingest.losses import Loss
+    from ingest.repair import Repair
+
+Mend = Annotated[
+    bool, typer.Option("--repair", help="Save what is whole in a damaged journal, and list what is lost; no server.")
+]
 
 
-def doctor(data: Data = None, url: Url = None, json: Json = False) -> None:
+def doctor(data: Data = None, url: Url = None, repair: Mend = False, json: Json = False) -> None:
     """Check a data directory: disk, lock, journal, usage table, database, and that live quota counters equal a query.
 
     Each line is ok or a problem with its cure; exit code 1 when there is a problem.
     """
+    if repair:
+        _repair(data, as_json=json)
+        return
     with progress("checking", quiet=json):
         checks = list(_checks(data, url))
     if json:
@@ -36,12 +48,14 @@ def doctor(data: Data = None, url: Url = None, json: Json = False) -> None:
 def _checks(data: Path | None, url: str | None) -> Iterator["Check"]:
     from api.cli.checks import Check, check_counters, check_database, check_disk, check_log, check_table
 
-    with failures_of_the_directory():
-        from api.settings import Settings
-
-        settings = Settings(data=data) if data is not None else Settings()
+    settings = _settings(data)
     if url is None and settings.data.is_dir():
         yield check_disk(settings.data)
+        closed = _checks_of_closed(settings.data)
+        yield from closed
+        if not all(check.ok for check in closed):
+            yield Check("service", False, "not opened, so that nothing is changed", "Mend the files first.")
+            return
     try:
         with reach(data, url) as service:
             status = _status(service)
@@ -54,6 +68,65 @@ def _checks(data: Path | None, url: str | None) -> Iterator["Check"]:
             yield check_counters(service)
     except Failure as failure:
         yield Check("service", False, failure.message, "Mend this first; the other checks need it.")
+
+
+def _checks_of_closed(data: Path) -> "list[Check]":
+    """The files of a directory that nobody serves, looked at before it is opened: opening cuts a torn tail."""
+    from api.cli.checks import check_journal, check_table
+    from ingest.errors import DataDirectoryLocked
+    from ingest.lock import lock_directory
+    from rating.disk import Disk
+
+    with suppress(DataDirectoryLocked), lock_directory(Disk(), data, {}):
+        table = check_table(data)
+        return [check_journal(data)] if table.ok else [table]
+    return []
+
+
+def _repair(data: Path | None, *, as_json: bool) -> None:
+    """Repair the journal of a directory that nobody serves, and say what became of it."""
+    from dataclasses import asdict
+
+    from ingest.lock import lock_directory
+    from ingest.repair import repair_log
+    from rating.disk import Disk
+
+    directory = _settings(data).data
+    if not directory.is_dir():
+        raise Failure(f"there is no data directory {directory}")
+    with failures_of_the_directory(), lock_directory(Disk(), directory, {}):
+        done = repair_log(Disk(), directory, now=datetime.now(UTC))
+    if as_json:
+        document(asdict(done))
+    else:
+        typer.echo("\n".join(_told(done)))
+
+
+def _told(done: "Repair") -> Iterator[str]:
+    yield f"saved {grouped(done.saved_events)} events in {grouped(done.saved_records)} records of the journal"
+    if not done.copies and not done.losses:
+        yield "nothing was damaged, nothing is lost"
+    for loss in done.losses:
+        yield f"LOST {_range(loss)}"
+    for damage in done.damaged:
+        yield f"damaged: {grouped(damage.bytes)} bytes of {damage.file} from offset {damage.offset} on"
+    for sequence in done.broken_links:
+        yield f"mind: the record of event {sequence} does not name the one before it; was it of this journal?"
+    for copy in done.copies:
+        yield f"the file as it was: {copy}"
+
+
+def _range(loss: "Loss") -> str:
+    if loss.last_sequence is None:
+        return f"an unknown number after event {loss.first_sequence - 1}: ask their senders for them again"
+    return f"events {grouped(loss.first_sequence)} to {grouped(loss.last_sequence)}: ask their senders for them again"
+
+
+def _settings(data: Path | None) -> "Settings":
+    with failures_of_the_directory():
+        from api.settings import Settings
+
+        return Settings(data=data) if data is not None else Settings()
 
 
 def _status(service: Service) -> dict[str, Any]:

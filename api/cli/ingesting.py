@@ -1,7 +1,7 @@
 """`tallystick ingest`: usage files go the same way as requests, in bulk."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +25,7 @@ from api.cli.options import (
 )
 from api.cli.printing import Bar, document, grouped, progress
 from api.cli.service import Service, reach
+from api.cli.taken_files import TakenFiles, usage_files
 from api.cli.usage_files import FileSum, bodies, opened, summed
 
 if TYPE_CHECKING:
@@ -35,7 +36,10 @@ WAIT_SECONDS_MAX = 30
 
 
 def ingest(
-    files: Annotated[list[Path], typer.Argument(help="Parquet, CSV, NDJSON or Arrow; .gz and .zst too (CSV, NDJSON).")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="Parquet, CSV, NDJSON or Arrow; .gz and .zst too (CSV, NDJSON). Or directories of them."),
+    ],
     id: IdColumn = None,
     source: SourceColumn = None,
     type: TypeColumn = None,
@@ -46,6 +50,9 @@ def ingest(
     time_zone: TimeZone = None,
     decimals: Decimals = None,
     format: FileFormat = None,
+    record: Annotated[
+        Path | None, typer.Option(help="Note here which files were taken in whole, and skip them another time.")
+    ] = None,
     data: Data = None,
     url: Url = None,
     json: Json = False,
@@ -55,23 +62,39 @@ def ingest(
     Exit code 65 when an event was rejected or conflicts; the others are kept.
     """
     mapping = (id, source, type, subject, time, property, only, time_zone, decimals)
-    usage_files = [opened(file, format, *mapping) for file in files]
+    taken = TakenFiles(record, format, mapping, url or (data and data.absolute()))
+    keys = [(file, taken.key(file)) for file in usage_files(files)]
+    known = [file for file, key in keys if taken.has(key)]
+    new = [(opened(file, format, *mapping), key) for file, key in keys if not taken.has(key)]
+    sums = []
     with reach(data, url, make=True) as service:
-        sums = [_ingest(service, file, quiet=json) for file in usage_files]
+        for number, (file, key) in enumerate(new, 1):
+            sums.append(_ingest(service, file, f"{number}/{len(new)} ", quiet=json))
+            if not sums[-1].refused:
+                taken.add(file.path, key, {"events": sums[-1].events})
     if json:
-        document({"files": [one.as_json() for one in sums], **summed(sums)})
+        document({"files": [one.as_json() for one in sums], "skipped": [str(file) for file in known], **summed(sums)})
     else:
-        for one in sums:
-            one.show()
+        _show(sums, known)
     if any(one.refused for one in sums):
         raise typer.Exit(BAD_DATA)
 
 
-def _ingest(service: Service, file: "UsageFile", *, quiet: bool) -> FileSum:
+def _show(sums: Sequence[FileSum], known: Sequence[Path]) -> None:
+    for one in sums:
+        one.show()
+    if len(sums) > 1:
+        counts = ", ".join(f"{grouped(count)} {name}" for name, count in summed(sums).items())
+        print(f"all {grouped(len(sums))} files: {counts}")
+    if known:
+        print(f"skipped {grouped(len(known))} files that were taken in before")
+
+
+def _ingest(service: Service, file: "UsageFile", place: str, *, quiet: bool) -> FileSum:
     """Post a file, a body at a time."""
     total = FileSum(file.path)
     started = time.monotonic()
-    with progress(file.path.name, quiet=quiet) as bar:
+    with progress(place + file.path.name, quiet=quiet) as bar:
         for body, rows, part in bodies(file):
             total.add(rows, _post(service, body))
             _advance(bar, total, part, time.monotonic() - started)
@@ -89,9 +112,9 @@ def _post(service: Service, body: bytes) -> dict[str, Any]:
 
     for wait in _waits():
         response = service.answer(
-            "POST", "/v1/events", content=body, headers={"Content-Type": ARROW}, also=(422, 429, 503)
+            "POST", "/v1/events", content=body, headers={"Content-Type": ARROW}, also=(422, 429, 503, 507)
         )
-        if response.status_code not in (429, 503):
+        if response.status_code not in (429, 503, 507):
             answer: dict[str, Any] = response.json()
             if "events" not in answer:
                 raise Failure(str(answer.get("detail", "the server refused a batch")), BAD_DATA)

@@ -2,8 +2,12 @@
 
 import asyncio
 import os
+import re
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import asdict
+from functools import partial
+from uuid import uuid4
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Request
@@ -11,16 +15,21 @@ from starlette.responses import Response
 
 from api.documentation import Responses, body, problems
 from api.engine import Engine
-from api.frames import ARROW, JSON, json_response
+from api.frames import ARROW, CSV, JSON, PARQUET, json_response
 from api.models import BatchAnswer
+from api.plain_route import PlainRoute
 from api.wiring import TheEngine
+from ingest.decode import unpack
+from ingest.decode.binary_mode import is_binary_mode, structured_event
 from ingest.errors import Overloaded
 from ingest.verdicts import CONFLICT, DUPLICATE, BatchVerdict
+from store.errors import Refused
 
-router = APIRouter(prefix="/v1/events", tags=["events"])
+router = APIRouter(prefix="/v1/events", tags=["events"], route_class=PlainRoute)
 
 DECODED_AT_ONCE_BYTES = 16 * 1024
 WAITING_BODIES_MAX = 64
+CLOUDEVENT = "application/cloudevents+json"
 
 _decoders = CapacityLimiter(max(2, os.cpu_count() or 2))
 
@@ -37,43 +46,93 @@ _BODY = {
     "application/cloudevents-batch+json": [_EVENT],
     "application/cloudevents+json": _EVENT,
     JSON: [_EVENT],
+    "application/x-ndjson": None,
+    "application/jsonl": None,
+    CSV: None,
     ARROW: None,
+    PARQUET: None,
 }
+_ATOMIC = {
+    "name": "atomic",
+    "in": "query",
+    "description": "take all events of the batch, or none: then the answer is 422 with what is wrong",
+    "schema": {"type": "string", "enum": ["true", "false"], "default": "false"},
+}
+_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _ANSWERS: Responses = {
     207: {"model": BatchAnswer, "description": "Some events are rejected or conflict; the others are kept"},
-    422: {"model": BatchAnswer, "description": "No event of the batch is kept"},
+    422: {"model": BatchAnswer, **problems(422)[422], "description": "No event of the batch is kept"},
 }
 
 
 @router.post(
     "",
     response_model=BatchAnswer,
-    responses={**_ANSWERS, **problems(400, 413, 415, 503)},
-    openapi_extra=body(_BODY, "one CloudEvent, a list of them, or an Arrow IPC stream with one row for each"),
+    responses={**_ANSWERS, **problems(400, 413, 415, 503, 507)},
+    openapi_extra={
+        **body(_BODY, "one CloudEvent or many: JSON, one JSON a line, or a table with one row for each"),
+        "parameters": [_ATOMIC],
+    },
 )
 async def post_events(request: Request, engine: TheEngine) -> Response:
     """Take a batch of usage events. Each is accepted, or named in the answer with what is wrong with it.
 
     What is called accepted or duplicate is durable and counted once, however often it is sent: a batch may always be
-    sent again as it was. 200 when every event is one of these, 207 when some are not, 422 when none is kept.
+    sent again as it was. 200 when every event is one of these, 207 when some are not, 422 when none is kept. Those that
+    are not are listed by `GET /v1/rejections`, unless the batch is atomic. A CloudEvent in binary mode has its
+    attributes in `ce-` headers. A body may have `Content-Encoding: gzip` or `zstd`.
     """
-    submitted = await _submit(engine, await request.body(), request.headers.get("content-type", ""))
-    verdict = await asyncio.wrap_future(submitted)
-    return json_response(answer(verdict), _status(verdict))
+    request_id = _request_id(request)
+    submit = _submission(request, engine, await request.body(), request_id)
+    verdict = await asyncio.wrap_future(await submit)
+    return json_response(answer(verdict), _status(verdict), {"X-Request-Id": request_id})
 
 
-async def _submit(engine: Engine, body: bytes, content_type: str) -> "Future[BatchVerdict]":
+def _submission(request: Request, engine: Engine, body: bytes, request_id: str) -> "Awaitable[Future[BatchVerdict]]":
+    content_type, encoding = request.headers.get("content-type", ""), request.headers.get("content-encoding", "")
+    if is_binary_mode(request.scope["headers"]):
+        data = unpack(body, CLOUDEVENT, encoding, engine.log.limits)
+        body, content_type, encoding = structured_event(request.scope["headers"], data), CLOUDEVENT, ""
+    submit = partial(
+        engine.log.submit,
+        body,
+        content_type,
+        content_encoding=encoding,
+        is_atomic=_is_atomic(request),
+        request_id=request_id,
+    )
+    return _submitted(submit, is_large=len(body) > DECODED_AT_ONCE_BYTES or bool(encoding))
+
+
+async def _submitted(submit: "Callable[[], Future[BatchVerdict]]", *, is_large: bool) -> "Future[BatchVerdict]":
     """Decode a small body here and a large one in a thread (docs/decisions/0001): quota checks do not wait for it."""
-    if len(body) <= DECODED_AT_ONCE_BYTES:
-        return engine.log.submit(body, content_type)
+    if not is_large:
+        return submit()
     if _decoders.statistics().tasks_waiting >= WAITING_BODIES_MAX:
         raise Overloaded(f"{WAITING_BODIES_MAX} bodies wait to be decoded; send it again after a moment")
-    return await to_thread.run_sync(engine.log.submit, body, content_type, limiter=_decoders)
+    return await to_thread.run_sync(submit, limiter=_decoders)
+
+
+def _is_atomic(request: Request) -> bool:
+    """Read by hand: to declare it to FastAPI costs more than to read it."""
+    if not request.scope["query_string"]:
+        return False
+    text = request.query_params.get("atomic", "false")
+    if text not in ("true", "false"):
+        raise Refused([f"atomic is {text[:80]!r}; send true or false"])
+    return text == "true"
+
+
+def _request_id(request: Request) -> str:
+    """As the caller has named it, or a new one."""
+    given = request.headers.get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else uuid4().hex
 
 
 def _status(verdict: BatchVerdict) -> int:
     refused = verdict.conflict + verdict.rejected
-    return 200 if not refused else 422 if refused == verdict.total else 207
+    nothing_kept = refused == verdict.total or verdict.is_atomic_refusal
+    return 200 if not refused else 422 if nothing_kept else 207
 
 
 def answer(verdict: BatchVerdict) -> dict[str, object]:

@@ -13,7 +13,9 @@ router = APIRouter(prefix="/v1/signals", tags=["quota"])
 @router.get("", response_model=SignalPage)
 def list_signals(
     engine: TheEngine,
-    after: Annotated[int, Query(ge=0, description="the `next` of the page before; 0 is from the first")] = 0,
+    after: Annotated[
+        int, Query(ge=0, le=2**63 - 1, description="the `next` of the page before; 0 is from the first")
+    ] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> SignalPage:
     """The signals behind `after`. Each has a sequence that never changes; reading on from `next` misses none."""

@@ -31,8 +31,8 @@ def read_usage(
     group_by: Annotated[
         list[str] | None, Query(description="dimensions of the meter, `subject` or `customer`; may be repeated")
     ] = None,
-    window: Annotated[Window | None, Query(description="one row for each hour or day")] = None,
-    time_zone: Annotated[str, Query(description="whose hours and days")] = "UTC",
+    window: Annotated[Window | None, Query(description="one row for each of these that has usage")] = None,
+    time_zone: Annotated[str, Query(description="whose hours, days and months")] = "UTC",
     accept: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Metered usage on [from, to), as of now: every acknowledged event is in it."""

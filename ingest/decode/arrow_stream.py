@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from msgspec import Raw
 from pyarrow import types
 
+from ingest.decode.checks import has_nul, nul_in_events
 from ingest.decode.columns import (
     Decoded,
     Problems,
@@ -27,12 +28,13 @@ from ingest.decode.columns import (
 )
 from ingest.decode.json_body import TEXT_ATTRIBUTES, read_data_texts, take_apart
 from ingest.decode.numbers import Problem
+from ingest.decode.undeclared import json_objects
 from ingest.errors import BodyTooLarge, UnreadableBody
 from ingest.limits import IngestLimits
 from rating.core.schema import INSTANT, QUANTITY, PropertyType, property_column
 
 NOT_PROPERTIES = frozenset({*TEXT_ATTRIBUTES, "time", "data", "specversion", "datacontenttype", "dataschema"})
-_NO_VALUES = (pa.ArrowException, pl.exceptions.PolarsError, OSError, ValueError, TypeError, KeyError, OverflowError)
+UNREADABLE = (pa.ArrowException, pl.exceptions.PolarsError, OSError, ValueError, TypeError, KeyError, ArithmeticError)
 """What Arrow and Polars raise over a stream that was made or cut by something else than an Arrow library."""
 _WHOLE_DIGITS_SAFE = 29  # a decimal with so many digits before the point fits Decimal(38, 9)
 _encode = msgspec.json.Encoder(decimal_format="number").encode
@@ -41,12 +43,13 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 def decode_arrow(body: bytes, properties: Mapping[str, PropertyType], limits: IngestLimits) -> Decoded:
     """Read a stream; what its columns take in memory is bounded too."""
     try:
-        return _typed(_read(body, limits), properties)
-    except _NO_VALUES as error:
+        return decode_table(read_stream(body, limits), properties)
+    except UNREADABLE as error:
         raise UnreadableBody(f"the body is not an Arrow IPC stream of values that can be read: {error}") from error
 
 
-def _typed(table: pa.Table, properties: Mapping[str, PropertyType]) -> Decoded:
+def decode_table(table: pa.Table, properties: Mapping[str, PropertyType]) -> Decoded:
+    """The columns of a table, whatever format it came in; no name is there twice. Raises one of UNREADABLE."""
     columns: dict[str, pl.Series] = {}
     problems: Problems = {}
     for name in TEXT_ATTRIBUTES:
@@ -61,10 +64,12 @@ def _typed(table: pa.Table, properties: Mapping[str, PropertyType]) -> Decoded:
         beneath, found_beneath = from_data.get(name, (None, {}))
         columns[property_column(name)] = column if beneath is None else _over(column, found, beneath)
         problems = found | found_beneath | problems
-    return Decoded(event_frame(columns, properties), problems)
+    events = event_frame(columns, properties)
+    return Decoded(events, nul_in_events(events) | problems if has_nul(table) else problems)
 
 
-def _read(body: bytes, limits: IngestLimits) -> pa.Table:
+def read_stream(body: bytes, limits: IngestLimits) -> pa.Table:
+    """The rows of a stream, validated. Raises UnreadableBody, BodyTooLarge, or one of UNREADABLE."""
     batches, rows, size = [], 0, 0
     reader = pa.ipc.open_stream(pa.py_buffer(body))
     for batch in reader:
@@ -122,8 +127,9 @@ def _data(
     if not _is_text(column.type) and not types.is_null(column.type):
         problem = Problem("malformed_event", f"column data has type {column.type}; send JSON objects as strings")
         return _nulls("data", table.num_rows), {}, _where_set(column, problem)
-    if column.null_count == len(column) and not extras:
-        return _nulls("data", table.num_rows), {}, {}
+    if column.null_count == len(column):
+        undeclared = {name: _plain(table.column(name)) for name in extras}
+        return json_objects(undeclared) if undeclared else _nulls("data", table.num_rows), {}, {}
     objects, problems = read_data_texts(_texts(column, "data").to_list())
     for name in extras:
         for data, value in zip(objects, table.column(name).to_pylist(), strict=True):

@@ -115,22 +115,35 @@ def text_column(name: str, values: Sequence[object]) -> tuple[pl.Series, Problem
 
 def time_column(texts: Sequence[str | None]) -> tuple[pl.Series, Problems]:
     """Instants in UTC from RFC 3339 text: as one vector when Arrow reads them all, one by one by the same rule else."""
-    try:
-        return instant_column(pl.Series("time", pc.cast(pa.array(texts, pa.string()), pa.timestamp("us", "UTC"))))
-    except pa.ArrowInvalid:
-        read = [None if text is None else read_time(text) for text in texts]
-        problems = {row: value for row, value in enumerate(read) if isinstance(value, Problem)}
-        instants = [None if isinstance(value, Problem) else value for value in read]
-        column, beyond = instant_column(pl.Series("time", instants, dtype=pl.Int64).cast(INSTANT))
-        return column, problems | beyond
+    column = pa.array(texts, pa.string())
+    for read_all in (_microseconds, _nanoseconds):
+        with suppress(pa.ArrowInvalid):
+            return instant_column(read_all(column))
+    read = [None if text is None else read_time(text) for text in texts]
+    problems = {row: value for row, value in enumerate(read) if isinstance(value, Problem)}
+    instants = [None if isinstance(value, Problem) else value for value in read]
+    column, beyond = instant_column(pl.Series("time", instants, dtype=pl.Int64).cast(INSTANT))
+    return column, problems | beyond
+
+
+def _microseconds(texts: pa.Array) -> pl.Series:
+    """Instants with up to 6 decimals of a second. ArrowInvalid when one is not."""
+    return pl.Series("time", pc.cast(texts, pa.timestamp("us", "UTC")))
+
+
+def _nanoseconds(texts: pa.Array) -> pl.Series:
+    """Instants with up to 9 decimals of a second, of which 6 are kept. ArrowInvalid when one is not."""
+    nanoseconds = pl.Series("time", pc.cast(texts, pa.timestamp("ns", "UTC"))).to_physical()
+    return (nanoseconds // 1000).cast(INSTANT)
 
 
 def instant_column(instants: pl.Series) -> tuple[pl.Series, Problems]:
     """Instants of the years 1 to 9999; Polars itself panics over some that are beyond."""
     micros = instants.to_physical()
-    beyond = ((micros < FIRST_MICROSECOND) | (micros > LAST_MICROSECOND)).fill_null(False)
-    if not beyond.any():
+    first, last = micros.min(), micros.max()
+    if first is None or (first >= FIRST_MICROSECOND and last <= LAST_MICROSECOND):  # type: ignore[operator]  # integers
         return instants, {}
+    beyond = ((micros < FIRST_MICROSECOND) | (micros > LAST_MICROSECOND)).fill_null(False)
     problem = Problem("invalid_time", "time is not in the years 1 to 9999; send RFC 3339, such as 2026-10-01T12:00:00Z")
     return micros.set(beyond, None).cast(INSTANT), dict.fromkeys(beyond.arg_true(), problem)
 

@@ -7,13 +7,16 @@ law puts them, and one period ends on the very instant at which the next begins.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from rating.core.schema import INSTANT
+
+_TWO_DAYS = timedelta(days=2)
+"""No zone is farther from UTC."""
 
 PERIOD = pl.Schema({"time_zone": pl.String(), "period_start": INSTANT, "period_end": INSTANT})
 """One row is one time zone's view of a period, [`period_start`, `period_end`)."""
@@ -72,6 +75,20 @@ def month_starts(time_zone: str, first: Month, last: Month) -> pl.Series:
         months.append(month.start(zone))
         month = month.next()
     return pl.Series("window_start", months, dtype=INSTANT)
+
+
+def month_edges(time_zones: Iterable[str], earliest: datetime, latest: datetime) -> pl.Series:
+    """The instants at which a month starts in any of the zones, ascending, from before `earliest` to behind `latest`.
+
+    Between two of them no zone changes its month.
+    """
+    first, last = month_of(earliest - _TWO_DAYS, "UTC"), month_of(latest + _TWO_DAYS, "UTC")
+    return _month_edges(frozenset(time_zones), first, last)
+
+
+@lru_cache(maxsize=64)
+def _month_edges(time_zones: frozenset[str], first: Month, last: Month) -> pl.Series:
+    return pl.concat([month_starts(zone, first, last) for zone in {"UTC", *time_zones}]).unique().sort()
 
 
 def with_window_start(frame: pl.DataFrame, time_zone: str) -> pl.DataFrame:

@@ -115,7 +115,7 @@ def is_documented(response: httpx2.Response) -> None:
     content = operation["responses"][str(response.status_code)]["content"]
     media = response.headers["content-type"].split(";")[0]
     assert media in content
-    if media.endswith("json"):
+    if media.endswith(("/json", "+json")):
         schema = {**content[media]["schema"], "components": document()["components"]}
         jsonschema.Draft202012Validator(schema).validate(response.json())
 

@@ -13,6 +13,7 @@ from api.errors import install
 from ingest.errors import (
     BodyTooLarge,
     CommitUnknown,
+    DiskFull,
     NotCommitted,
     Overloaded,
     PropertyConflict,
@@ -45,6 +46,7 @@ def answer_to(error: BaseException) -> httpx2.Response:
         (BodyTooLarge("x"), 413, "body-too-large", None),
         (PropertyConflict("x"), 409, "property-conflict", None),
         (Overloaded("x", retry_after_seconds=7), 503, "overloaded", "7"),
+        (DiskFull("x"), 507, "disk-full", "1"),
         (NotCommitted("x"), 503, "not-committed", "1"),
         (CommitUnknown("x"), 503, "commit-unknown", "1"),
         (NotFound("customer", "x"), 404, "not-found", None),

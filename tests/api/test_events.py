@@ -1,5 +1,6 @@
 """Usage goes in over HTTP: every event is accepted or named, and nothing is counted twice."""
 
+import gzip
 import json
 from collections.abc import Iterator
 from datetime import timedelta
@@ -101,7 +102,8 @@ def test_a_bad_event_is_named_and_the_others_are_kept(sold: httpx2.Client, bad: 
     [
         pytest.param(b"[]", "text/plain", 415, id="another content type"),
         pytest.param(b"[]", None, 415, id="no content type"),
-        pytest.param(b"a,b\n1,2", "text/csv", 415, id="CSV"),
+        pytest.param(b"a,a\n1,2", "text/csv", 400, id="CSV with a column twice"),
+        pytest.param(b"PAR1", "application/vnd.apache.parquet", 400, id="no Parquet file"),
         pytest.param(b"", BATCH, 400, id="an empty body"),
         pytest.param(b"{", BATCH, 400, id="half of a body"),
         pytest.param(b'[{"id": NaN}]', BATCH, 400, id="a NaN in JSON"),
@@ -163,3 +165,30 @@ def test_events_before_any_catalog_are_kept_and_counted_later(client: httpx2.Cli
     assert post(client, event("1")).json()["accepted"] == 1
     client.put("/v1/catalog", json=CATALOG)
     assert counted(client) == ("100", 1)
+
+
+def test_a_cloudevent_in_binary_mode_is_accepted(sold: httpx2.Client) -> None:
+    attributes = {f"ce-{name}": value for name, value in event("1").items() if name != "data"}
+    headers = {"content-type": "application/json", **attributes}
+    answer = sold.post("/v1/events", content=b'{"model": "big", "input_tokens": 1.50}', headers=headers)
+    assert answer.json()["accepted"] == 1
+    again = sold.post("/v1/events", content=gzip.compress(b'{"model": "big", "input_tokens": 1.5}'),
+                      headers={**headers, "content-encoding": "gzip"})  # fmt: skip
+    assert again.json()["duplicates"] == 1
+    assert counted(sold) == ("1.5", 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding", "status", "slug"),
+    [
+        pytest.param(gzip.compress(json.dumps([event("1")]).encode()), "gzip", 200, None, id="gzip"),
+        pytest.param(gzip.compress(b" " * (50 << 20)), "gzip", 413, "inflated-too-large", id="a bomb"),
+        pytest.param(b"[]", "br", 415, "unsupported-encoding", id="an unknown encoding"),
+        pytest.param(b"[]", "gzip", 400, "unreadable-body", id="not what it says"),
+    ],
+)
+def test_a_packed_body(sold: httpx2.Client, content: bytes, encoding: str, status: int, slug: str | None) -> None:
+    headers = {"content-type": BATCH, "content-encoding": encoding}
+    answer = sold.post("/v1/events", content=content, headers=headers)
+    assert answer.status_code == status
+    assert slug is None or answer.json()["type"] == f"urn:tallystick:problem:{slug}"

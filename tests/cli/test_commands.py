@@ -6,6 +6,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from ingest.journal import NO_DIGEST, SegmentWriter, read_segment
+from ingest.lock import lock_directory
+from rating.disk import Disk
 from tests.cli.conftest import USAGE, Run
 
 
@@ -144,7 +147,7 @@ def test_doctor_finds_a_sound_directory_sound(run: Run, data: Path, usage: Path)
     ran = run("doctor", "--data", data, "--json")
     assert (ran.code, ran.json["ok"]) == (0, True), ran.out
     assert [check["name"] for check in ran.json["checks"]] == [
-        "disk", "service", "journal", "usage table", "database", "quota"
+        "disk", "journal files", "service", "journal", "usage table", "database", "quota"
     ]  # fmt: skip
     assert "ok      quota: 1 live counters" in run("doctor", "--data", data).out
 
@@ -158,6 +161,45 @@ def test_doctor_names_what_is_wrong_and_the_cure(run: Run, data: Path, usage: Pa
     assert ran.code == 1
     assert "PROBLEM" in ran.out
     assert "cure:" in ran.out
+
+
+def rot_in_the_journal(data: Path) -> Path:
+    """A journal of three records, the second of them damaged."""
+    journal = data / "journal"
+    writer = SegmentWriter(Disk(), journal, 1, NO_DIGEST)
+    for sequence in (1, 2, 3):
+        writer.append(pl.DataFrame({"sequence": [sequence]}), sequence)
+    writer.sync()
+    writer.close()
+    content = bytearray(writer.path.read_bytes())
+    content[read_segment(writer.path).records[1].offset + 80] ^= 1
+    writer.path.write_bytes(content)
+    return writer.path
+
+
+def test_doctor_repairs_a_journal_and_lists_what_is_lost(run: Run, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (data / "journal").mkdir(parents=True)
+    path = rot_in_the_journal(data)
+    damaged = path.read_bytes()
+    found = run("doctor", "--data", data)
+    assert found.code == 1
+    assert "PROBLEM journal files: 1 events in 1 segments" in found.out
+    assert f"tallystick doctor --repair --data {data}" in found.out
+    assert path.read_bytes() == damaged  # without --repair it only reports
+    done = run("doctor", "--repair", "--data", data, "--json").json
+    assert (done["saved_events"], done["losses"]) == (2, [{"first_sequence": 2, "last_sequence": 2}])
+    assert [(d["file"], d["bytes"] > 0) for d in done["damaged"]] == [(path.name, True)]
+    assert Path(done["copies"][0]).read_bytes() == damaged
+    again = run("doctor", "--repair", "--data", data)
+    assert again.out.splitlines()[0] == "saved 2 events in 2 records of the journal"
+
+
+def test_doctor_repairs_nothing_that_is_served(run: Run, data: Path) -> None:
+    with lock_directory(Disk(), data, {}):
+        ran = run("doctor", "--repair", "--data", data)
+    assert (ran.code, "is in use by another process" in ran.err) == (75, True)
+    assert "nothing was damaged, nothing is lost" in run("doctor", "--repair", "--data", data).out
 
 
 @pytest.mark.parametrize(

@@ -47,8 +47,14 @@ def test_publishing_syncs_before_the_name_and_the_name_after(tmp_path: Path) -> 
 def test_each_directory_that_is_made_is_synced_into_its_parent(tmp_path: Path) -> None:
     disk = RecordingDisk()
     disk.make_directory(tmp_path / "a" / "b")
-    disk.make_directory(tmp_path / "a" / "b")
-    assert disk.calls == [("sync_directory", tmp_path.name), ("sync_directory", "a")]
+    assert disk.calls[-2:] == [("sync_directory", tmp_path.name), ("sync_directory", "a")]
+
+
+def test_a_directory_that_a_killed_process_may_have_made_is_synced_into_its_parent(tmp_path: Path) -> None:
+    disk = RecordingDisk()
+    (tmp_path / "a").mkdir()
+    disk.make_directory(tmp_path / "a")
+    assert disk.calls == [("sync_directory", tmp_path.name)]
 
 
 def test_a_lock_is_exclusive_and_ends_with_its_owner(tmp_path: Path) -> None:
@@ -97,9 +103,10 @@ def test_an_append_of_nothing_is_remembered_too(tmp_path: Path) -> None:
 def test_a_table_grows_columns_and_never_changes_one(tmp_path: Path) -> None:
     table = DurableTable(tmp_path / "lines", disk=Disk(), partition_by=["day"])
     table.append(FRAME, application="run", version=1)
-    table.append(FRAME.with_columns(more=pl.lit("m")), application="run", version=2, new_column_notes={"note": "2"})
+    table.append(FRAME.with_columns(more=pl.lit("m")), application="run", version=2)
     table.append(FRAME, application="run", version=3)
-    assert table.fields()["more"].metadata == {"note": "2"}
+    assert table.fields()["more"].metadata == {"tallystick.added_in": "2"}
+    assert sorted(table.files()["written_at"]) == [0, 0, 2, 2, 3, 3]
     assert pl.scan_delta(str(tmp_path / "lines")).collect()["more"].null_count() == 4
     with pytest.raises(SchemaConflict, match="amount"):
         table.append(FRAME.with_columns(pl.col("amount").cast(pl.String)), application="run", version=4)
@@ -112,7 +119,7 @@ def test_parquet_is_durable_before_its_commit_and_the_commit_after(tmp_path: Pat
     table.append(FRAME, application="run", version=1)
     del disk.calls[:]
     table.append(FRAME, application="run", version=2)
-    parquet = "run-00000000000000000002-0000.parquet"
+    (parquet,) = (path.name for path in (tmp_path / "lines").glob("run-00000000000000000002-00000001-0000-*.parquet"))
     assert [call for call in disk.calls if call[0] != "append"] == [
         ("create", f"{parquet}.tmp"),
         ("sync", f"{parquet}.tmp"),

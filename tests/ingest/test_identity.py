@@ -1,4 +1,4 @@
-"""Identity hashes and the index against a plain dictionary, with hashes that collide on purpose."""
+"""Identity hashes, and judging against a plain dictionary, with hashes that collide on purpose."""
 
 import numpy as np
 import polars as pl
@@ -7,30 +7,10 @@ from hypothesis import strategies as st
 
 from ingest.admission import judge
 from ingest.identity import hash_identities
-from ingest.identity_index import IdentityIndex
+from tests.ingest.identities import arrays
 
 FEW = st.integers(0, 3)
 PAIRS = st.lists(st.tuples(FEW, st.integers(0, 5)), max_size=12)
-
-
-def arrays(pairs: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
-    return np.array([high for high, _ in pairs], np.uint64), np.array([low for _, low in pairs], np.uint64)
-
-
-@given(st.lists(PAIRS, max_size=8), PAIRS)
-def test_the_index_knows_what_was_added_and_nothing_else(
-    groups: list[list[tuple[int, int]]], asked: list[tuple[int, int]]
-) -> None:
-    index, model = IdentityIndex(), {}
-    for group in groups:
-        new = [pair for pair in dict.fromkeys(group) if pair not in model]
-        fingerprints = np.arange(len(model) + 1, len(model) + 1 + len(new))
-        index.add(arrays(new), fingerprints)
-        model.update(zip(new, fingerprints.tolist(), strict=True))
-    known, fingerprint = index.lookup(arrays(asked))
-    assert known.tolist() == [pair in model for pair in asked]
-    assert fingerprint.tolist() == [model.get(pair, 0) for pair in asked]
-    assert len(index) == len(model)
 
 
 @given(PAIRS, st.sets(st.tuples(FEW, st.integers(0, 5))), st.data())

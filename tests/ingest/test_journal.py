@@ -201,7 +201,7 @@ def test_a_segment_is_deleted_after_the_table_is_durable(tmp_path: Path) -> None
     order = [
         parquet.replace("rename", "sync") + ".tmp",
         parquet,
-        "sync_directory day=2026-10-15",
+        "sync_directory bucket=__HIVE_DEFAULT_PARTITION__",
         "sync 00000000000000000001.json",
         "sync_directory _delta_log",
         "unlink 00000000000000000001.segment",

@@ -1,0 +1,1 @@
+"""Where events come from besides HTTP requests: brokers whose messages are pulled, posted, and then acknowledged."""
