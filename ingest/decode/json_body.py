@@ -79,13 +79,6 @@ class _RawEvent(_Attributes, gc=False):
     data: dict[str, Raw] | None = None
 
 
-def decode_json(
-    body: bytes, kind: str, properties: Mapping[str, PropertyType], *, events_max: int | None = None
-) -> Decoded:
-    """Read a body of one event (`kind` one), an array (batch), or what it starts like (either)."""
-    return typed(read_json(body, kind, properties, events_max=events_max))
-
-
 def read_json(
     body: bytes, kind: str, properties: Mapping[str, PropertyType], *, events_max: int | None = None
 ) -> JsonValues:

@@ -17,7 +17,6 @@ from rating.core.schema import AMOUNT
 ROUNDED = pl.Decimal(38, 4)
 """Amounts in a currency's minor unit; ISO 4217 knows 0, 2, 3 and 4 digits."""
 
-ROUNDING_MODES = ("half_away_from_zero", "half_even", "up", "down")
 ZERO = pl.lit(Decimal(0), dtype=AMOUNT)
 
 
