@@ -1,5 +1,6 @@
 """The HTTP application: everything that a request can reach, built from settings alone."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
@@ -13,10 +14,15 @@ from api.documentation import TAGS, problems
 from api.engine import Engine
 from api.errors import install
 from api.limits import BodyLimit
+from api.loop_futures import LoopFutures
+from api.plain_route import PlainRoutes
 from api.routes import (
+    backfills,
     catalog,
+    corrections,
     customers,
     docs,
+    event_list,
     events,
     health,
     lines,
@@ -32,6 +38,9 @@ from api.settings import Settings
 ROUTES = (
     quota,
     events,
+    event_list,
+    corrections,
+    backfills,
     rejections,
     usage,
     catalog,
@@ -63,11 +72,12 @@ def create_app(settings: Settings, *, engine: Engine | None = None, url: str | N
         version=version("tallystick"),
         openapi_tags=TAGS,
         lifespan=_running(settings, engine, url),
-        responses=problems(422, 500),
+        responses=problems(422, 500, 503),
         docs_url=None,
         redoc_url=None,
         telemetry=_NO_TELEMETRY,
     )
+    app.add_middleware(PlainRoutes, routes=events.router.routes, handlers=app.exception_handlers)
     app.add_middleware(BodyLimit, bytes_max=settings.body_bytes_max, arrow_bytes_max=settings.arrow_body_bytes_max)
     install(app)
     for route in ROUTES:
@@ -82,6 +92,7 @@ def _running(
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:
+        app.state.futures = LoopFutures(asyncio.get_running_loop())
         app.state.engine = given or await run_in_threadpool(Engine.open, settings, url=url)
         try:
             yield

@@ -9,16 +9,19 @@ from typing import Any
 
 import polars as pl
 
+from api.backfill_preview import Preview, preview
+from api.backfills import BackfillService
 from api.quota import QuotaService
 from api.rating import RatingService
 from api.settings import Settings
-from api.usage import UsageQuery, usage_of
+from api.usage import UsageQuery, about_customers, asked_subjects, usage_of
 from ingest.log import UsageLog
 from rating.catalog import Catalog, Change, compile_catalog, diff, parse_catalog
 from rating.catalog.reading import Format
 from rating.core.book import Meter, PriceBook
 from rating.core.money import plain
 from rating.core.quota import Crossing
+from rating.core.schema import SUBJECT
 from rating.disk import Disk
 from rating.line_table import LineTable
 from rating.live_quota import Terms
@@ -76,6 +79,7 @@ class Engine:
             now=now,
             limits=settings.ingest_limits(),
             on_admitted=self.quota.count,
+            on_corrected=self.quota.correct,
             holder=holder,
         )
         try:
@@ -93,16 +97,33 @@ class Engine:
             line_table = LineTable(self.settings.data / "lines", disk=Disk())
             self.store.runs.interrupt_running(now=self.now())
             self.rating = RatingService(self.store, self.log, line_table, self.now)
-            self.quota.refresh()  # a crossing that was journaled but not recorded is recorded now
+            self._open_backfills()
         except BaseException:
             self.store.close()
+            raise
+
+    def _open_backfills(self) -> None:
+        self.backfills = BackfillService(
+            self.store,
+            self.log,
+            self.settings.data,
+            self.now,
+            open_max=self.settings.open_backfills_max,
+            disk=Disk(),
+            on_changed=self.quota.terms_changed,
+        )
+        try:
+            self.quota.refresh()  # a crossing that was journaled but not recorded is recorded now
+        except BaseException:
+            self.backfills.close()
             raise
 
     @classmethod
     def open(cls, settings: Settings, *, now: Now = utc_now, url: str | None = None) -> "Engine":
         """Open the data directory of `settings`, made when it is not there; `url` tells others who holds it.
 
-        Raises DataDirectoryLocked when another process does, JournalDamaged and DatabaseDamaged.
+        Raises DataDirectoryLocked when another process does, JournalDamaged, BackfillDamaged and
+        DatabaseDamaged.
         """
         Disk().make_directory(settings.data.absolute())
         holder = {"pid": str(os.getpid()), **({"url": url} if url else {})}
@@ -110,6 +131,7 @@ class Engine:
 
     def close(self) -> None:
         """Write what is in memory and let the next process in."""
+        self.backfills.close()
         self.log.close()
         self.store.close()
 
@@ -142,6 +164,7 @@ class Engine:
     def _bring_into_force(self, compiled: InForce) -> bool:
         catalog = compiled.catalog
         self.log.declare(catalog.declared_properties())
+        self.backfills.declare(catalog.declared_properties())
         document = catalog.canonical_json().decode()
         applied = self.store.catalogs.apply(catalog.version, document, now=self.now())
         self._in_force = compiled
@@ -172,8 +195,15 @@ class Engine:
         """See api/usage.py. Raises NotFound for an unknown meter, Refused for what makes no sense."""
         refuse(_problems(query))
         meter = self.in_force.meter(query.meter)
-        events = self.log.scan(start=query.start, end=query.end).frame
-        return usage_of(query, meter, events, self.store.customers.subjects_frame())
+        subjects = self.store.customers.subjects_frame() if about_customers(query) else SUBJECT.to_frame()
+        snapshot = self.log.scan(start=query.start, end=query.end, subjects=asked_subjects(query, subjects))
+        return usage_of(query, meter, snapshot.usage, subjects)
+
+    def preview_backfill(self, key: str) -> Preview:
+        """See api/backfill_preview.py. Raises NotFound, BackfillNotOpen, AmountOverflow."""
+        compared = self.backfills.compare(key)
+        subscriptions, subjects = self.store.subscriptions.subscriptions_frame(), self.store.customers.subjects_frame()
+        return preview(compared, self.log, self._in_force.book if self._in_force else None, subjects, subscriptions)
 
     def rate(self, period: str) -> Run:
         """Rate a month with the catalog in force. See RatingService.run."""
@@ -200,6 +230,7 @@ class Engine:
             "customers": self.store.customers.count(),
             "signals": self.store.signals.last_sequence(),
             "log": log,
+            "backfills": self.backfills.status(),
         }
 
     def _terms(self) -> Terms | None:

@@ -15,7 +15,7 @@ import orjson
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from ingest.errors import (
@@ -34,7 +34,18 @@ from ingest.errors import (
 )
 from rating.catalog import CatalogInvalid
 from rating.core.money import AmountOverflow
-from store.errors import NotFound, PlanInUse, Refused, SubjectTaken
+from rating.line_table import LinesDamaged
+from store.errors import (
+    BackfillInTheWay,
+    BackfillNotOpen,
+    DatabaseFull,
+    DatabaseUnavailable,
+    NotFound,
+    PlanInUse,
+    Refused,
+    SubjectTaken,
+    TooManyBackfills,
+)
 
 log = logging.getLogger("tallystick.api")
 
@@ -64,11 +75,18 @@ KINDS: dict[type[Exception], Kind] = {
     DiskFull: Kind(507, "disk-full", retry_after_seconds=1),
     NotCommitted: Kind(503, "not-committed", retry_after_seconds=1),
     CommitUnknown: Kind(503, "commit-unknown", retry_after_seconds=1),
+    DatabaseUnavailable: Kind(503, "database-unavailable", retry_after_seconds=1),
+    DatabaseFull: Kind(507, "disk-full", retry_after_seconds=1),
     NotFound: Kind(404, "not-found"),
     SubjectTaken: Kind(409, "subject-taken"),
     PlanInUse: Kind(409, "plan-in-use"),
+    BackfillInTheWay: Kind(409, "backfill-in-the-way"),
+    BackfillNotOpen: Kind(409, "backfill-not-open"),
+    TooManyBackfills: Kind(409, "too-many-backfills"),
     Refused: Kind(422, "refused"),
+    LinesDamaged: Kind(500, "lines-damaged"),
     AmountOverflow: Kind(422, "amount-overflow"),
+    ClientDisconnect: Kind(408, "request-timeout"),  # gone before the end of its body: nobody reads it
 }
 """The exceptions that are raised on purpose. An exception is answered as the nearest of its classes here."""
 

@@ -3,8 +3,13 @@
 A rebuild reads the whole log, and customers are often put one by one. So a change of catalog, customers or
 subscriptions only marks the terms as old, and the next check or the next accepted event pays for one rebuild: a
 thousand changes in a row cost one. What it gives up: that one check or event waits for it.
+
+Events are durable before they are counted here, so no trouble of the database may refuse them. A crossing that cannot
+be recorded waits in memory and is tried again; after a restart it is found again in the log, under the same id.
 """
 
+import logging
+import time
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
@@ -12,8 +17,13 @@ from threading import Lock
 
 import polars as pl
 
+from ingest.correction_judge import CorrectionEffect
 from rating.core.quota import Crossing, QuotaAnswer
 from rating.live_quota import LiveQuota, Terms
+from store.errors import DatabaseUnavailable
+
+RETRY_SECONDS = 1.0
+_log = logging.getLogger(__name__)
 
 
 class QuotaService:
@@ -29,7 +39,8 @@ class QuotaService:
         self._read_terms = read_terms
         self._lock = Lock()
         self._old = True
-        self._live = LiveQuota(read_usage, on_crossing)
+        self._outbox = _Outbox(on_crossing)
+        self._live = LiveQuota(read_usage, self._outbox.put)
 
     def terms_changed(self) -> None:
         """A catalog, customer or subscription is another one now."""
@@ -37,18 +48,31 @@ class QuotaService:
             self._old = True
 
     def refresh(self) -> None:
-        """Count again if the terms are old, so that every limit reached by now is recorded."""
+        """Count again if the terms are old, so that every limit reached by now is recorded as soon as it can be."""
         with self._lock:
             self._refresh()
+            self._outbox.record()
 
     def count(self, events: pl.DataFrame) -> None:
-        """Add newly accepted events; when this returns, every check sees them."""
+        """Add newly accepted events; when this returns, every check sees them.
+
+        When the terms cannot be read they stay old: the next check waits for them, and for a count of the whole log.
+        """
         with self._lock:
-            self._refresh()
-            self._live.count(events)
+            if self._is_refreshed():
+                self._live.count(events)
+
+    def correct(self, effect: CorrectionEffect) -> None:
+        """Take off events that are out of force now, and add those that replace them; see `count`."""
+        with self._lock:
+            if self._is_refreshed():
+                self._live.correct(effect.out, effect.in_force, effect.last_sequence)
 
     def check(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer:
-        """Whether `subject` may use `amount` more of `feature`; waits while counters are rebuilt."""
+        """Whether `subject` may use `amount` more of `feature`; waits while counters are rebuilt.
+
+        Raises DatabaseUnavailable when the terms cannot be read.
+        """
         with self._lock:
             self._refresh()
             return self._live.check(subject, feature, amount, now)
@@ -62,9 +86,49 @@ class QuotaService:
         finally:
             self._lock.release()
 
+    def _is_refreshed(self) -> bool:
+        try:
+            self._refresh()
+        except DatabaseUnavailable as error:
+            _log.error("quota cannot be counted: %s; trying again", error)
+            return False
+        return True
+
     def _refresh(self) -> None:
         if self._old:
             terms = self._read_terms()
             if terms is not None:
                 self._live.rebuild(terms)
             self._old = False
+        self._outbox.record_when_due()
+
+
+class _Outbox:
+    """Crossings on their way to the store, each once; there is at most one for each limit of a window."""
+
+    def __init__(self, record: Callable[[list[Crossing]], None]) -> None:
+        self._record = record
+        self._waiting: dict[str, Crossing] = {}
+        self._retry_at = 0.0
+
+    def put(self, crossings: list[Crossing]) -> None:
+        """Record `crossings`, now or later."""
+        self._waiting.update((crossing.key, crossing) for crossing in crossings)
+        self.record_when_due()
+
+    def record_when_due(self) -> None:
+        """Try again what waits, RETRY_SECONDS after it has failed."""
+        if self._waiting and time.monotonic() >= self._retry_at:
+            self.record()
+
+    def record(self) -> None:
+        """Record what waits; what cannot be recorded goes on waiting."""
+        if not self._waiting:
+            return
+        try:
+            self._record(list(self._waiting.values()))
+        except DatabaseUnavailable as error:
+            _log.error("%d quota signals wait to be recorded: %s; trying again", len(self._waiting), error)
+            self._retry_at = time.monotonic() + RETRY_SECONDS
+        else:
+            self._waiting.clear()

@@ -1,7 +1,7 @@
 """A rating run from start to record, and the way back from a charge line to its arithmetic."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from threading import Lock
@@ -10,18 +10,22 @@ from uuid import uuid4
 
 import polars as pl
 
+from ingest.errors import CommitUnknown, DiskFull
 from ingest.log import UsageLog
 from rating.core.book import PriceBook
 from rating.core.coverage import scan_bounds, service_periods
 from rating.core.explain import Step, explain
 from rating.core.periods import Month, parse_month
 from rating.core.rating import Rated, rate
-from rating.line_table import LineTable
+from rating.disk import is_full
+from rating.line_table import LinesDamaged, LineTable
 from rating.run import code_version, report
 from store import Store
 from store.customers import refuse
 from store.errors import NotFound, Refused
 from store.runs import Run
+
+EXPLAINED_RUNS_MAX = 1_000  # looked through at once
 
 
 @dataclass(frozen=True)
@@ -62,38 +66,62 @@ class RatingService:
         """Rate a month and record it: the lines first, then that the run is done. Answers when both are durable.
 
         Raises Refused for what is no month, AmountOverflow when an amount does not fit; a failed run is recorded too.
+        Raises DiskFull when the lines find no room, and CommitUnknown when the disk fails: the log stops then.
         """
         month = _month(period)
         with self._one_run:
+            self._store.runs.interrupt_running(now=self._now())  # its end could not be recorded: no other runs now
             accounts = Accounts(self._store.customers.subjects_frame(), self._store.subscriptions.subscriptions_frame())
             start, end = scan_bounds(service_periods(accounts.subscriptions, month), month)
             usage = self._log.scan(start=start, end=end)
             run = self._started(month, book, usage.table_version, usage.last_sequence)
             try:
-                rated = rate(usage.frame, accounts.subjects, accounts.subscriptions, book, month)
-                self._line_table.append(run.id, rated.lines)
+                rated = rate(usage.usage, accounts.subjects, accounts.subscriptions, book, month)
+                self._append(run.id, rated.lines)
             except BaseException as error:
                 self._finish(run, status="failed", digest=None, report={"error": f"{type(error).__name__}: {error}"})
                 raise
-            return self._finish(run, status="done", digest=rated.digest, report=_report(rated, accounts))
+            found = _report(rated, accounts, usage.backfills)
+            return self._finish(run, status="done", digest=rated.digest, report=found)
+
+    def _append(self, run_id: str, lines: pl.DataFrame) -> None:
+        try:
+            self._line_table.append(run_id, lines)
+        except OSError as error:
+            if is_full(error):
+                raise DiskFull(f"there is no room for the charge lines: {error.strerror}; run it again") from error
+            self._log.fail(error)
+            raise CommitUnknown(
+                f"the charge lines cannot be written: {error}; run it again after the restart"
+            ) from error
 
     def lines(self, run_id: str, *, customer: str | None = None) -> pl.LazyFrame:
-        """The lines of a run, sorted by id: STORED_LINE. Raises NotFound, and Refused for a run that is not done."""
+        """The lines of a run, sorted by id: STORED_LINE. Raises NotFound, Refused for a run that is not done, and
+        LinesDamaged when they are not what was stored."""
         run = self._store.runs.get(run_id)
         refuse([] if run.status == "done" else [f"run {run_id} is {run.status}: it has no charge lines"])
+        stored, expected = self._line_table.count(run_id), (run.report or {}).get("lines")
+        if stored != expected:
+            raise LinesDamaged(f"run {run_id} has {stored} charge lines, and {expected} were stored; rate it again")
         lines = self._line_table.lines(run_id)
         return lines if customer is None else lines.filter(pl.col("customer") == customer)
 
     def explain(self, line: str, run_id: str | None) -> Explained:
         """The line as the newest run has it that is done, or as `run_id` has it. Raises NotFound."""
-        found = self._line_table.find(line)
-        runs = [self._store.runs.get(run) for run in found["run"] if run_id in (None, run)]
-        done = [run for run in runs if run.status == "done"]
-        if not done:
-            raise NotFound("charge line", line)
-        newest = max(done, key=lambda run: (run.started_at, run.id))
-        row = found.filter(pl.col("run") == newest.id)
-        return Explained(row, explain(row.row(0, named=True)))
+        for runs in self._newest_runs() if run_id is None else [[self._store.runs.get(run_id)]]:
+            done = [run.id for run in runs if run.status == "done"]
+            found = self._line_table.find(line, done)
+            if found.height:
+                row = found.filter(pl.col("run") == min(found["run"], key=done.index))
+                return Explained(row, explain(row.row(0, named=True)))
+        raise NotFound("charge line", line)
+
+    def _newest_runs(self) -> Iterator[list[Run]]:
+        """All runs from the newest to the oldest, a few first, for that is where most lines are looked for."""
+        after, limit = None, 1
+        while page := self._store.runs.page(period=None, after=after, limit=limit):
+            yield page
+            after, limit = page[-1].id, min(10 * limit, EXPLAINED_RUNS_MAX)
 
     def _started(self, month: Month, book: PriceBook, table_version: int, last_sequence: int) -> Run:
         run = Run(
@@ -121,5 +149,7 @@ def _month(period: str) -> Month:
         raise Refused([str(error)]) from None
 
 
-def _report(rated: Rated, accounts: Accounts) -> dict[str, Any]:
-    return {**report(rated), "accounts": accounts.report()}
+def _report(rated: Rated, accounts: Accounts, backfills: Sequence[str]) -> dict[str, Any]:
+    """The report of the run; with the backfills that its usage has, if there are any."""
+    counted = {"backfills": list(backfills)} if backfills else {}
+    return {**report(rated), "accounts": accounts.report(), **counted}

@@ -1,5 +1,6 @@
 """Serve a data directory over HTTP: one process, one event loop, until a signal ends it."""
 
+import gc
 import signal
 import socket
 import sys
@@ -10,11 +11,13 @@ import uvicorn
 
 from api.app import create_app
 from api.engine import Engine
+from api.http_protocol import BoundedProtocol, connections_max, end_overdue
 from api.settings import Settings
 
 DISK_FAILED = 70  # exit code: nothing more is acknowledged until the process has started again (RELIABILITY R4)
 GRACE_SECONDS = 30
 KEEP_ALIVE_SECONDS = 75
+GARBAGE_OBJECTS = 10_000  # new ones between two looks for cycles; Python's 700 are less than one batch makes
 
 
 def _say(url: str, settings: Settings) -> None:
@@ -31,11 +34,21 @@ def serve(settings: Settings, *, announce: Callable[[str, Settings], None] = _sa
         host, port = listening.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         engine = Engine.open(settings, url=url)
+        server = _server(settings, engine)
+        _rest_what_stays()
         announce(url, settings)
-        _run(_server(settings, engine), listening)
+        _run(server, listening)
         if engine.failure is not None:
             sys.exit(DISK_FAILED)
         engine.close()
+
+
+def _rest_what_stays() -> None:
+    """Modules, routes and models stay until the end: looking through them again and again would stop every thread for
+    40 ms at a time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_OBJECTS)
 
 
 def _run(server: uvicorn.Server, listening: socket.socket) -> None:
@@ -52,11 +65,15 @@ def _listening(settings: Settings) -> socket.socket:
 
 
 def _server(settings: Settings, engine: Engine) -> uvicorn.Server:
-    async def end_on_failure() -> None:
+    async def look_after() -> None:
         server.should_exit = server.should_exit or engine.failure is not None
+        end_overdue(server.server_state.connections)
+
+    BoundedProtocol.connections_max = connections_max()
 
     config = uvicorn.Config(
         create_app(settings, engine=engine),
+        http=BoundedProtocol,
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -64,7 +81,7 @@ def _server(settings: Settings, engine: Engine) -> uvicorn.Server:
         ws="none",
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
-        callback_notify=end_on_failure,
+        callback_notify=look_after,
         timeout_notify=1,
     )
     server = uvicorn.Server(config)

@@ -57,6 +57,8 @@ class Settings(BaseSettings):
     """How much room refused events have; beyond it the oldest are dropped."""
     rejections_days: Positive = 30
     """How long refused events are kept."""
+    open_backfills_max: Positive = 4
+    """How many backfills may be open at one time: each takes the memory and threads of a log of its own."""
     subject_buckets: Positive = 4
     """Into how many parts a new usage table divides the subjects of a day."""
     merged_rows_max: Positive = 500_000

@@ -8,7 +8,8 @@ import polars as pl
 
 from rating.core.book import Meter
 from rating.core.metering import metered_usage, summed_usage
-from rating.core.schema import property_column
+from rating.core.schema import SUBJECT_NUMBER, property_column
+from rating.core.subjects import Usage, with_names
 from store.errors import Refused
 
 Window = Literal["minute", "hour", "day", "month"]
@@ -32,23 +33,51 @@ class UsageQuery:
     where: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
-def usage_of(query: UsageQuery, meter: Meter, usage: pl.LazyFrame, subjects: pl.DataFrame) -> pl.DataFrame:
+def asked_subjects(query: UsageQuery, subjects: pl.DataFrame) -> list[str] | None:
+    """The subjects whose events can be in the answer; null when all can.
+
+    `subjects` is SUBJECT; it may be without a row when the query is not `about_customers`.
+    """
+    wanted = [(name, [getattr(query, name)]) for name in OWNERS if getattr(query, name) is not None]
+    wanted += [(name, list(values)) for name, values in query.where if name in OWNERS]
+    if not wanted:
+        return None
+    kept = [set(subjects.filter(pl.col("customer").is_in(v))["subject"]) for name, v in wanted if name == "customer"]
+    return sorted(set.intersection(*kept, *(set(values) for name, values in wanted if name == "subject")))
+
+
+def about_customers(query: UsageQuery) -> bool:
+    """Whether the answer depends on which customer has which subject."""
+    return query.customer is not None or "customer" in (*query.group_by, *dict(query.where))
+
+
+def usage_of(query: UsageQuery, meter: Meter, usage: Usage, subjects: pl.DataFrame) -> pl.DataFrame:
     """One row for each window and group that has usage: `window_start`, the dimensions, `quantity` and `events`.
 
-    `usage` is USAGE_EVENT with the meter's properties, already on [`start`, `end`); `subjects` is SUBJECT. A subject
-    that no customer has is under the customer null. Raises Refused for a dimension that the meter does not group by.
+    `usage` has the meter's properties, and only the events on [`start`, `end`) of `asked_subjects`; `subjects` is as
+    there. A subject that no customer has is under the customer null. Raises Refused for a dimension that the meter does
+    not group by.
     """
     _refuse_unknown(query, meter)
-    owned = (
-        usage if not _needs_customer(query) else usage.join(subjects.lazy(), on="subject", how="left", validate="m:1")
-    )
-    wanted = [pl.col(o) == getattr(query, o) for o in OWNERS if getattr(query, o) is not None]
-    wanted += [pl.col(_column(name)).is_in(values) for name, values in query.where]
-    windowed = owned.filter(*wanted).with_columns(_window_start(query))
-    by = [*(["window_start"] if query.window else []), *(_column(name) for name in query.group_by)]
-    summed = summed_usage(windowed.with_columns(_all=True), [meter], ["_all", *by])
-    metered = metered_usage(summed, meter, ["_all", *by])
-    return metered.select(*by, "quantity", "events").rename(_names(query)).sort(_sorted_by(query)).collect()
+    wanted = [pl.col(_column(name)).is_in(values) for name, values in query.where if name not in OWNERS]
+    windowed = usage.events.filter(*wanted).with_columns(_window_start(query), _all=True)
+    window = ["window_start"] if query.window else []
+    dimensions = [_column(name) for name in query.group_by if name not in OWNERS]
+    owners = [name for name in query.group_by if name in OWNERS]
+    by = ["_all", *window, *dimensions, *([SUBJECT_NUMBER] if owners else [])]
+    metered = metered_usage(summed_usage(windowed, [meter], by), meter, by)
+    if owners:
+        metered = _by_owner(metered, [*window, *dimensions, *owners], usage.subjects, subjects)
+    columns = [*window, *(_column(name) for name in query.group_by), "quantity", "events"]
+    return metered.select(columns).rename(_names(query)).sort(_sorted_by(query)).collect()
+
+
+def _by_owner(metered: pl.LazyFrame, by: list[str], numbers: pl.LazyFrame, subjects: pl.DataFrame) -> pl.LazyFrame:
+    """What was summed by subject number, by name or customer."""
+    owned = with_names(metered, numbers)
+    if "customer" in by:
+        owned = owned.join(subjects.lazy(), on="subject", how="left", validate="m:1")
+    return owned.group_by(by).agg(pl.col("quantity", "events").sum())
 
 
 def _refuse_unknown(query: UsageQuery, meter: Meter) -> None:
@@ -58,10 +87,6 @@ def _refuse_unknown(query: UsageQuery, meter: Meter) -> None:
         raise Refused(
             f"meter {meter.key!r} does not group by {name!r}; it does by {', '.join(known)}" for name in unknown
         )
-
-
-def _needs_customer(query: UsageQuery) -> bool:
-    return query.customer is not None or "customer" in (*query.group_by, *dict(query.where))
 
 
 def _window_start(query: UsageQuery) -> list[pl.Expr]:

@@ -29,8 +29,9 @@ from ingest.identity_index.merge import due
 from ingest.identity_index.records import Records, concatenated, in_order
 from ingest.identity_index.run import Coverage, Run, open_run, write_run
 from ingest.identity_index.secret import load_secret, scheme_of
-from ingest.schema import stored_schema
+from ingest.schema import CORRECTION, stored_schema
 from ingest.usage_table import UsageTable
+from rating.core.schema import SUBJECT_NUMBER
 from rating.disk import Disk
 
 BATCH = 1_000
@@ -68,8 +69,12 @@ def _prepare(data: Path, count: int) -> None:
     instant = datetime(2026, 10, 1, tzinfo=UTC)
     event = {name: ["x"] for name in ("source", "id", "type", "subject")} | {"data": [None], "fingerprint": [0]}
     times = {"time": [instant], "received_at": [instant], "day": [instant.date()], "sequence": [count]}
-    schema = stored_schema({})
-    row = pl.DataFrame(event | times).select(schema.names()).cast(dict(schema))
+    schema = pl.Schema({**stored_schema({}), SUBJECT_NUMBER: pl.Int64()})
+    row = (
+        pl.DataFrame(event | times | {SUBJECT_NUMBER: [0]} | {name: [None] for name in CORRECTION})
+        .select(schema.names())
+        .cast(dict(schema))
+    )
     UsageTable(data / "usage", disk=disk).write(row, count)
 
 

@@ -1,7 +1,7 @@
 """Ingest over HTTP, durable, typed and deduplicated, beside a bare loop that only decodes and syncs.
 
 The load generator runs on the same machine. After each load the acknowledged events and their sum are read back
-through the usage query; a figure whose answer is wrong is not printed.
+through the usage query; a figure whose answer is wrong is not printed. `--soak` is a long run instead.
 """
 
 import sys
@@ -20,6 +20,7 @@ import polars as pl
 from benchmarks.identities import prepare
 from benchmarks.measuring import Figure, Load, figure, main, progress, request, send
 from benchmarks.servers import bare, tallystick
+from benchmarks.soak import soak
 from benchmarks.usage import ARROW, CATALOG, JSON_BATCH, arrow_bodies, events, json_bodies, parties
 
 CUSTOMERS = 500
@@ -117,4 +118,4 @@ def _bare(load: list[bytes], connections: int) -> Load:
 
 
 if __name__ == "__main__":
-    main("events/s over HTTP, each durable, typed and deduplicated", measure)
+    main("events/s over HTTP, each durable, typed and deduplicated", measure, soak)

@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -42,13 +42,25 @@ def machine() -> str:
     return f"{model}, {os.cpu_count()} cores, {memory:.0f} GiB, {system}"
 
 
-def main(description: str, measure: Callable[[bool], dict[str, Figure]]) -> None:
-    """Run `measure(quick)` and print its figures, as a table or as one JSON object."""
+def main(
+    description: str,
+    measure: Callable[[bool], dict[str, Figure]],
+    soak: Callable[[float], dict[str, Figure]] | None = None,
+) -> None:
+    """Run `measure(quick)`, or `soak(minutes)` where that is asked for, and print the figures, as a table or as one
+    JSON object."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="smaller, under 60 seconds")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    if soak is not None:
+        text = "instead: so many minutes (10) under load, half a minute with --quick"
+        parser.add_argument("--soak", metavar="MINUTES", type=float, nargs="?", const=10.0, help=text)
     given = parser.parse_args()
-    figures = measure(given.quick)
+    minutes: float | None = getattr(given, "soak", None)
+    if soak is not None and minutes is not None:
+        figures = soak(0.5 if given.quick else minutes)
+    else:
+        figures = measure(given.quick)
     if given.json:
         print(json.dumps({**{key: asdict(f) for key, f in figures.items()}, "machine": machine()}, indent=2))
         return
@@ -85,13 +97,13 @@ class Load:
         return sorted(self.latencies)[min(int(q * len(self.latencies)), len(self.latencies) - 1)]
 
 
-def send(url: str, requests: Sequence[bytes], *, connections: int) -> Load:
+def send(url: str, requests: Iterable[bytes], *, connections: int) -> Load:
     """Send all requests over so many keep-alive connections, each waiting for its answer. Raises on any non-2xx."""
     host, port = url.removeprefix("http://").split(":")
     return asyncio.run(_send(host, int(port), requests, connections))
 
 
-async def _send(host: str, port: int, requests: Sequence[bytes], connections: int) -> Load:
+async def _send(host: str, port: int, requests: Iterable[bytes], connections: int) -> Load:
     waiting = iter(requests)
     latencies: list[float] = []
     bodies: list[bytes] = []

@@ -4,23 +4,27 @@
 known, in the one thread that commits.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from ingest.decode import Decoded, Problem
-from ingest.identity import BodyHash, IdentityHash, event_hashes, take_hashes
+from ingest.identity import BodyHash, IdentityHash, body_hash, identity_hash, text_hashes
 from ingest.limits import IngestLimits
-from ingest.schema import DAY
+from ingest.schema import DAY, FINGERPRINT
 from ingest.verdicts import EventVerdict
 from rating.core.schema import INSTANT
+from rating.words import words_of
 
 REQUIRED = ("id", "source", "type", "subject")
 SHOWN_BYTES = 80
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+_DAY_MICROSECONDS = 86_400_000_000
 
 
 @dataclass(frozen=True)
@@ -40,20 +44,48 @@ class Candidates:
         return self.total
 
 
-def screen(decoded: Decoded, *, now: datetime, limits: IngestLimits, seeds: tuple[int, int]) -> Candidates:
+def screen(
+    decoded: Decoded,
+    *,
+    now: datetime,
+    limits: IngestLimits,
+    seeds: tuple[int, int],
+    required: Sequence[str] = REQUIRED,
+) -> Candidates:
     """Reject what breaks a rule by itself, and make the others ready to store. An event without time happened `now`."""
     events = decoded.events
-    problems = {**_broken_rules(decoded, now, limits), **decoded.problems}
+    columns = events.get_columns()
+    texts = tuple(column.name for column in columns if column.dtype == pl.String)
+    computed = events.select_seq(_computed(texts, seeds))
+    problems = {**_broken_rules(decoded, computed, texts, now, limits, required), **decoded.problems}
     rejected = tuple(_verdict(events, row, problem) for row, problem in problems.items())
     index = np.arange(events.height)
     if problems:
         index = np.setdiff1d(index, np.fromiter(problems, np.int64, len(problems)), assume_unique=True)
-    kept = events[index] if problems else events
-    received = pl.lit((now - _EPOCH) // _MICROSECOND, dtype=pl.Int64).cast(INSTANT)  # faster than of a datetime
-    time = pl.col("time").fill_null(received)
-    hashes = event_hashes(tuple(events.columns), seeds)
-    ready = kept.with_columns_seq(time, time.dt.date().alias(DAY), received.alias("received_at"), *hashes)
-    return Candidates(events.height, index, ready, *take_hashes(ready), rejected)
+        events, computed = events[index], computed[index]
+    others = (events.get_column(column.name) for column in columns if column.name not in texts)
+    fingerprint = body_hash(computed, texts, others)
+    return Candidates(
+        len(decoded.events), index, _ready(events, now, fingerprint), identity_hash(computed), fingerprint, rejected
+    )
+
+
+@lru_cache(maxsize=16)  # building expressions costs more than running them on a small batch
+def _computed(texts: tuple[str, ...], seeds: tuple[int, int]) -> list[pl.Expr]:
+    """All that one query computes of events with these `texts`: their lengths and hashes."""
+    return [*(pl.col(name).str.len_bytes().alias(name) for name in texts), *text_hashes(texts, seeds)]
+
+
+def _ready(events: pl.DataFrame, now: datetime, fingerprint: BodyHash) -> pl.DataFrame:
+    """The events with the other columns that are stored."""
+    micros = (now - _EPOCH) // _MICROSECOND
+    time = events.get_column("time")
+    if time.null_count():
+        time = time.to_physical().fill_null(micros).cast(INSTANT)
+        events = events.with_columns(time)
+    received = pl.Series("received_at", np.full(events.height, micros)).cast(INSTANT)
+    days = (words_of(time) // _DAY_MICROSECONDS).astype(np.int32)
+    return events.hstack([pl.Series(DAY, days).cast(pl.Date), received, pl.Series(FINGERPRINT, fingerprint)])
 
 
 @dataclass(frozen=True)
@@ -92,31 +124,44 @@ def _first_rows(identity: IdentityHash) -> np.ndarray:
     return first
 
 
-def _broken_rules(decoded: Decoded, now: datetime, limits: IngestLimits) -> dict[int, Problem]:
-    """The first rule that each event breaks, of those whose decoding left no problem."""
-    events = decoded.events
-    texts = tuple(name for name, dtype in events.schema.items() if dtype == pl.String)
-    rules, broken_anywhere = _rules(texts, limits)
-    broken = events.select(broken_anywhere).row(0, named=True)
-    latest = now + limits.future_tolerance
-    if broken["time"] is not None and broken["time"] > latest:
-        rules = {**rules, "time_in_future": pl.col("time") > latest}
-        broken["time_in_future"] = True
+def _broken_rules(
+    decoded: Decoded,
+    lengths: pl.DataFrame,
+    texts: Sequence[str],
+    now: datetime,
+    limits: IngestLimits,
+    required: Sequence[str],
+) -> dict[int, Problem]:
+    """The first rule that each event breaks, of those whose decoding left no problem; `lengths` are the bytes of each
+    text."""
     problems: dict[int, Problem] = {}
-    for name in (name for name in rules if broken[name]):
-        for row in events.select(rules[name].fill_null(False)).to_series().arg_true():
+    for rule, rows in _broken(decoded.events, lengths, texts, now, limits, required):
+        for row in rows.tolist():
             if row not in decoded.problems and row not in problems:
-                problems[row] = _problem(name, events, row, now, limits)
+                problems[row] = _problem(rule, decoded.events, row, now, limits)
     return problems
 
 
-@lru_cache(maxsize=16)  # building expressions costs more than running them on a small batch
-def _rules(texts: tuple[str, ...], limits: IngestLimits) -> tuple[dict[str, pl.Expr], list[pl.Expr]]:
-    """The rules of events with these `texts`, and a row of which any event breaks, and the newest time."""
-    is_empty = {f"missing_{name}": pl.col(name).fill_null("").str.len_bytes() == 0 for name in REQUIRED}
-    is_long = {f"string_too_long {name}": pl.col(name).str.len_bytes() > _bytes_max(name, limits) for name in texts}
-    rules = is_empty | is_long
-    return rules, [*(rule.any().alias(name) for name, rule in rules.items()), pl.col("time").max()]
+def _broken(
+    events: pl.DataFrame,
+    lengths: pl.DataFrame,
+    texts: Sequence[str],
+    now: datetime,
+    limits: IngestLimits,
+    required: Sequence[str],
+) -> Iterator[tuple[str, npt.NDArray[np.intp]]]:
+    """Each rule that is broken, in their order, and the rows that break it."""
+    sizes = {name: lengths.get_column(name) for name in texts}
+    for name in required:
+        if sizes[name].null_count() or sizes[name].min() == 0:
+            yield f"missing_{name}", np.flatnonzero(sizes[name].fill_null(0).to_numpy() == 0)
+    for name in texts:
+        bytes_max = _bytes_max(name, limits)
+        if (longest := sizes[name].max()) is not None and longest > bytes_max:  # type: ignore[operator]  # integers
+            yield f"string_too_long {name}", np.flatnonzero(sizes[name].fill_null(0).to_numpy() > bytes_max)
+    time, latest = events.get_column("time"), now + limits.future_tolerance
+    if (newest := time.max()) is not None and newest > latest:  # type: ignore[operator]  # instants
+        yield "time_in_future", np.flatnonzero((time > latest).fill_null(False).to_numpy())
 
 
 def _bytes_max(column: str, limits: IngestLimits) -> int:

@@ -21,6 +21,9 @@ def difference(first: Row, again: Row, properties: Mapping[str, PropertyType]) -
 
     `properties` are all that were ever declared; a row may lack the columns of those that came after it.
     """
+    for name in ("correction", "corrects", "reason"):
+        if first.get(name) != again.get(name):
+            return name
     for name in ("type", "subject"):
         if first[name] != again[name]:
             return name

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import polars as pl
 
+from ingest.backfill_shown import ShownBackfill
+from ingest.correction_state import Corrected, corrected_in
 from ingest.usage_table import TableSnapshot
 
 
@@ -33,6 +35,8 @@ class View:
     table: TableSnapshot
     frames: tuple[pl.DataFrame, ...]
     last_sequence: int
+    corrected: Corrected
+    backfills: tuple[ShownBackfill, ...] = ()  # that are committed, in the order of their commits
 
 
 class Contents:
@@ -42,6 +46,8 @@ class Contents:
         self._lock = threading.Lock()
         self._table = table
         self._segments = list(recovered)
+        self._backfills: tuple[ShownBackfill, ...] = ()
+        self._corrected = corrected_in(table, (frame for segment in self._segments for frame in segment.frames))
         self._last_sequence = max([table.last_sequence, *(segment.last_sequence for segment in self._segments)])
 
     @property
@@ -49,14 +55,27 @@ class Contents:
         """The sequence of the newest accepted event; 0 when there is none."""
         return self._last_sequence
 
-    def append(self, path: Path, events: pl.DataFrame) -> None:
-        """Add events that are durable in the segment at `path`."""
+    @property
+    def backfills(self) -> tuple[ShownBackfill, ...]:
+        """The committed backfills, in the order of their commits."""
+        return self._backfills
+
+    def show(self, backfills: Iterable[ShownBackfill]) -> None:
+        """From now on these are the committed backfills."""
+        shown = tuple(sorted(backfills, key=lambda backfill: backfill.number))
+        with self._lock:
+            self._backfills = shown
+
+    def append(self, path: Path, events: pl.DataFrame, *, are_corrections: bool = False) -> None:
+        """Add events that are durable in the segment at `path`; what they correct is hidden in the same step."""
         with self._lock:
             if not self._segments or self._segments[-1].is_sealed:
                 self._segments.append(TailSegment(path, self._last_sequence + 1, self._last_sequence))
             assert self._segments[-1].path == path
             self._segments[-1].frames.append(events)
             self._last_sequence += events.height
+            if are_corrections:
+                self._corrected = self._corrected.with_more(events)
             self._segments[-1].last_sequence = self._last_sequence
 
     def seal(self) -> None:
@@ -98,4 +117,4 @@ class Contents:
         """The state as of now."""
         with self._lock:
             frames = tuple(frame for segment in self._segments for frame in segment.frames)
-            return View(self._table, frames, self._last_sequence)
+            return View(self._table, frames, self._last_sequence, self._corrected, self._backfills)

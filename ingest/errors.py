@@ -88,3 +88,14 @@ class JournalDamaged(IngestError):
 
 class PropertyConflict(IngestError):
     """A property is declared with another type, or with another spelling in case, than it is stored with."""
+
+
+class BackfillDamaged(IngestError):
+    """The directory of a committed backfill does not hold what was committed: without it usage would be wrong."""
+
+    def __init__(self, directory: Path, what: str) -> None:
+        super().__init__(
+            f"the committed backfill {directory.name} is damaged: {what}. Put back a whole copy of {directory}; "
+            "usage and charges would be wrong without it"
+        )
+        self.directory = directory

@@ -1,7 +1,9 @@
 """The thread that moves sealed segments into the usage table: written and synced there, then deleted here.
 
-While the disk is full it tries again and again; the journal keeps the events, and ingest goes on until too many
-segments wait. Any other failure stops the whole log (RELIABILITY R4): the next start goes on from the journal.
+While ingest is busy it lets a sealed segment wait a few seconds, so that a burst has the machine for itself; not when a
+quarter of those that may wait do. While the disk is full it tries again and again; the journal keeps the events, and
+ingest goes on until too many segments wait. Any other failure stops the whole log (RELIABILITY R4): the next start goes
+on from the journal.
 """
 
 import logging
@@ -15,18 +17,19 @@ import polars as pl
 
 from ingest.contents import Contents, TailSegment
 from ingest.errors import DiskFull, Overloaded
-from ingest.lift import lift
+from ingest.lift import completed
 from ingest.limits import IngestLimits
 from ingest.maintenance import Maintained, Maintenance
-from ingest.schema import stored_schema
+from ingest.subjects import Subjects
 from ingest.usage_table import UsageTable
 from ingest.writer import Writer
-from rating.core.schema import PropertyType, property_column
+from rating.core.schema import PropertyType
 from rating.disk import Disk, is_full
 
 _log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
+YIELD_SECONDS = 10.0  # that a segment waits for ingest at most, after it is sealed
 RETRY_SECONDS = (0.25, 0.5, 1.0, 2.0)  # the last again and again: within 2 s of there being room
 
 
@@ -37,6 +40,7 @@ class Flusher:
         self,
         disk: Disk,
         table: UsageTable,
+        subjects: Subjects,
         contents: Contents,
         writer: Writer,
         limits: IngestLimits,
@@ -44,6 +48,7 @@ class Flusher:
     ) -> None:
         self._disk = disk
         self._table = table
+        self._subjects = subjects
         self._contents = contents
         self._writer = writer
         self._limits = limits
@@ -92,6 +97,7 @@ class Flusher:
         try:
             while not self._stopping.is_set():
                 self._seal_when_old()
+                self._yield_to_ingest()
                 try:
                     self._flush_and_maintain()
                     failures = 0
@@ -105,7 +111,7 @@ class Flusher:
     def _flush_and_maintain(self) -> None:
         with self._moving:
             self._work(self._move_sealed)
-            is_busy = self._writer.waiting > 0 or bool(self._contents.sealed())
+            is_busy = self._writer.is_busy or bool(self._contents.sealed())
             self._work(lambda: self._maintenance.step(is_busy=is_busy))
 
     def _wait(self, failures: int) -> None:
@@ -134,6 +140,14 @@ class Flusher:
         for segment in self._contents.sealed():
             self._move(segment)
 
+    def _yield_to_ingest(self) -> None:
+        """Wait while ingest is busy, few segments wait, and none has waited for long."""
+        until = time.monotonic() + YIELD_SECONDS
+        while self._writer.is_busy and time.monotonic() < until and not self._stopping.is_set():
+            if not 0 < len(self._contents.sealed()) < self._limits.sealed_segments // 4:
+                return
+            self._stopping.wait(0.05)
+
     def _delete_moved(self) -> None:
         """In order: a start refuses a journal with a segment missing in the middle."""
         while self._moved:
@@ -148,11 +162,16 @@ class Flusher:
     def _move(self, segment: TailSegment) -> None:
         started = time.perf_counter()
         properties = self._properties()
-        events = pl.concat([_complete(frame, properties) for frame in segment.frames]).sort(
-            "subject", "time", "sequence"
-        )
+        numbers = self._subjects.numbers(segment.frames)
+        frames = [
+            completed(frame, properties).with_columns(number)
+            for frame, number in zip(segment.frames, numbers, strict=True)
+        ]
+        self._subjects.keep()
+        events = pl.concat(frames).sort("subject", "time", "sequence")
         self._table.write(events, segment.last_sequence)
         self._contents.moved(segment, self._table.snapshot())
+        self._subjects.forget(segment.last_sequence)
         self._moved.append(segment.path)
         self._delete_moved()
         _log.info(
@@ -161,8 +180,3 @@ class Flusher:
             segment.last_sequence,
             1000 * (time.perf_counter() - started),
         )
-
-
-def _complete(frame: pl.DataFrame, properties: Mapping[str, PropertyType]) -> pl.DataFrame:
-    late = {name: kind for name, kind in properties.items() if property_column(name) not in frame.columns}
-    return (lift(frame, late) if late else frame).select(stored_schema(properties).names())

@@ -95,6 +95,7 @@ class SegmentWriter:
     def __init__(self, disk: Disk, directory: Path, first_sequence: int, digest_before: bytes) -> None:
         self.path = directory / f"{first_sequence:020d}{SUFFIX}"
         self.digest = digest_before
+        self._content = io.BytesIO()  # used again for each record: fresh memory costs more than what is put into it
         self._disk = disk
         with _no_room(f"a journal segment in {directory}"):
             self._file: AppendFile = disk.create(self.path)
@@ -115,16 +116,21 @@ class SegmentWriter:
 
     def append(self, events: pl.DataFrame, first_sequence: int) -> None:
         """Append one record; it is not durable yet."""
-        content = io.BytesIO()
-        events.write_ipc_stream(content)
-        head, digest = record_head(content.getbuffer(), first_sequence, events.height, self.digest)
+        self._content.seek(0)
+        events.write_ipc_stream(self._content)
+        with self._content.getbuffer() as written, written[: self._content.tell()] as body:
+            self._append(body, first_sequence, events.height)
+
+    def _append(self, body: memoryview, first_sequence: int, events: int) -> None:
+        head, digest = record_head(body, first_sequence, events, self.digest)
         whole = self._file.size
         try:
             with _no_room(str(self.path)):
-                self._file.append([head, content.getbuffer()])
+                self._file.append([head, body])
         except DiskFull:
             self._disk.truncate(self.path, whole)
             self._file.size = whole
+            self._content = io.BytesIO()  # the error may hold on to a part of the old one
             raise
         self.digest = digest
 

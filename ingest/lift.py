@@ -9,7 +9,16 @@ import polars as pl
 
 from ingest.decode.columns import property_values
 from ingest.decode.json_body import read_data_texts, take_apart
+from ingest.schema import CORRECTION, stored_schema
 from rating.core.schema import PROPERTY_DTYPE, PropertyType, property_column
+
+
+def completed(events: pl.DataFrame, properties: Mapping[str, PropertyType]) -> pl.DataFrame:
+    """A journal record as the usage table holds its events: `stored_schema(properties)`."""
+    late = {name: kind for name, kind in properties.items() if property_column(name) not in events.columns}
+    lifted = lift(events, late) if late else events
+    absent = [pl.lit(None, dtype).alias(name) for name, dtype in CORRECTION.items() if name not in events.columns]
+    return lifted.with_columns(absent).select(stored_schema(properties).names())
 
 
 def lift(events: pl.DataFrame, properties: Mapping[str, PropertyType]) -> pl.DataFrame:

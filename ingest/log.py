@@ -4,41 +4,53 @@ directory/lock        who owns it
 directory/journal/    what was accepted and is not in the table yet
 directory/usage/      the usage table (Delta)
 directory/rejections/ what was refused and conflicts, until it is old
-directory/identities/ the index of every identity ever accepted: a cache over the two above
+directory/identities/ the index of every identity ever accepted: a cache over journal and table
+directory/subjects/   the number of every subject: a cache over the table (ingest/subjects.py)
+directory/backfills/  a log of its own for the events of each backfill (ingest/backfill.py)
 """
 
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from ingest.admission import Candidates, screen
+from ingest.backfill_shown import ShownBackfill, known_in
 from ingest.committer import Committer
-from ingest.contents import Contents, TailSegment
+from ingest.contents import Contents, TailSegment, View
+from ingest.correction_judge import CorrectionEffect
+from ingest.corrections import Corrections
 from ingest.decode import Decoded, decode, read_values, unpack
 from ingest.errors import PropertyConflict
 from ingest.flusher import Flusher
+from ingest.identity import hash_identities
 from ingest.identity_index import open_index
 from ingest.journal import NO_DIGEST
-from ingest.lift import lift
 from ingest.limits import IngestLimits
 from ingest.lock import lock_directory
 from ingest.maintenance import Maintained
+from ingest.numbering import numbered
 from ingest.recovery import recover_journal
 from ingest.rejections import RejectionStore
 from ingest.rejections_keeper import Origin, RejectionKeeper
-from ingest.usage_table import UsageTable, days_of, in_buckets, within
+from ingest.scanning import Asked, frames_of
+from ingest.subjects import open_subjects
+from ingest.usage_table import UsageTable, buckets_of, days_of, within
 from ingest.verdicts import BatchVerdict
 from ingest.writer import Writer
-from rating.core.schema import PropertyType, property_column, usage_event_schema
+from rating.core.schema import SUBJECT_NUMBER, PropertyType, numbered_usage_schema, property_column
+from rating.core.subjects import Usage
 from rating.disk import Disk, Lock
 
 MERGED_BYTES_MAX = 512 << 10
+LOOKED_UP_AT_ONCE = 50_000
 
 
 def utc_now() -> datetime:
@@ -48,11 +60,21 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True)
 class UsageSnapshot:
-    """All events up to `last_sequence`, each once. `frame` can be collected at any later time, with the same result."""
+    """All events up to `last_sequence`, each once. `frame` can be collected at any later time, with the same result.
+
+    `subjects` is SUBJECT_NUMBERS, one row for every subject of `frame` and for others.
+    """
 
     frame: pl.LazyFrame
+    subjects: pl.LazyFrame
     table_version: int
     last_sequence: int
+    backfills: tuple[str, ...] = ()  # that are committed and part of it
+
+    @property
+    def usage(self) -> Usage:
+        """As rating takes it."""
+        return Usage(self.frame, self.subjects)
 
 
 class UsageLog:
@@ -67,19 +89,24 @@ class UsageLog:
         now: Callable[[], datetime] = utc_now,
         limits: IngestLimits | None = None,
         on_admitted: Callable[[pl.DataFrame], None] | None = None,
+        on_corrected: Callable[[CorrectionEffect], None] | None = None,
         holder: Mapping[str, str] | None = None,
         disk: Disk | None = None,
+        sift: Callable[[Candidates], Candidates] | None = None,
     ) -> "UsageLog":
         """Own `directory` (made when absent), recover what is in it, and begin to accept.
 
-        `on_admitted` is called with the newly accepted events of each group, durable by then, before anyone is told.
+        `on_admitted` is called with the newly accepted events of each group, durable by then, before anyone is told;
+        `on_corrected` with what corrections change.
+        `sift` may reject more of the events that are well formed.
         Raises DataDirectoryLocked, JournalDamaged, PropertyConflict.
         """
         disk = disk or Disk()
         disk.make_directory(directory)
         lock = lock_directory(disk, directory, holder or {})
         try:
-            return cls(directory, disk, lock, properties, now, limits or IngestLimits(), on_admitted)
+            limits = limits or IngestLimits()
+            return cls(directory, disk, lock, properties, now, limits, on_admitted, on_corrected, sift)
         except BaseException:
             lock.release()
             raise
@@ -93,8 +120,11 @@ class UsageLog:
         now: Callable[[], datetime],
         limits: IngestLimits,
         on_admitted: Callable[[pl.DataFrame], None] | None,
+        on_corrected: Callable[[CorrectionEffect], None] | None,
+        sift: Callable[[Candidates], Candidates] | None = None,
     ) -> None:
         self._directory, self._lock, self._now, self._limits = directory, lock, now, limits
+        self._sift = sift
         self._declaring = threading.Lock()
         self._table = UsageTable(directory / "usage", disk=disk, buckets=limits.subject_buckets)
         self._known: dict[str, PropertyType] = self._table.properties()
@@ -114,15 +144,24 @@ class UsageLog:
         for frame in (frame for segment in tail for frame in segment.frames):
             self._known |= _properties_of(frame)
         self.declare(properties)
-        self._contents = Contents(self._table.snapshot(), tail)
+        table = self._table.snapshot()
+        self._subjects = open_subjects(disk, directory / "subjects", table, limits.retention_hours)
+        self._contents = Contents(table, tail)
         frames = [frame for segment in tail for frame in segment.frames]
         self._index = open_index(disk, directory / "identities", self._table, frames)
         digest = segments[-1].digest if segments else NO_DIGEST
-        committer = Committer(disk, journal, self._index, self._contents, digest, lambda: self._known, on_admitted)
-        self._writer = Writer(committer, limits, self._screen)
-        self._flusher = Flusher(disk, self._table, self._contents, self._writer, limits, lambda: self._known)
+        committer = Committer(
+            disk, journal, self._index, self._contents, digest, lambda: self._known, on_admitted, on_corrected
+        )
         self.rejections = RejectionStore(directory / "rejections", disk=disk, limits=limits, now=now)
-        self._keeper = RejectionKeeper(self.rejections, limits, self._writer.fail)
+        self._keeper = RejectionKeeper(self.rejections, limits, self.fail)
+        self._writer = Writer(committer, limits, self._screen, self._keeper)
+        self._flusher = Flusher(
+            disk, self._table, self._subjects, self._contents, self._writer, limits, lambda: self._known
+        )
+        self.corrections = Corrections(
+            self._writer, self._contents, self._index, limits, now, lambda: self._known, self._check_room
+        )
         self._writer.start()
         self._keeper.start()
         self._flusher.start()
@@ -147,38 +186,68 @@ class UsageLog:
         Raises UnsupportedContentType, UnsupportedEncoding, UnreadableBody, BodyTooLarge, Overloaded, DiskFull,
         NotCommitted; the future may raise DiskFull, NotCommitted or CommitUnknown.
         """
-        self._writer.check_room()
-        self._flusher.check_room()
-        self._keeper.check_room()
+        self._check_room()
         body = unpack(body, content_type, content_encoding, self._limits)
-        verdict = self._submit(body, content_type, is_atomic)
-        if not keeps_rejections:
-            return verdict
-        return self._keeper.behind(verdict, Origin(body, content_type, self._now(), request_id))
+        origin = Origin(body, content_type, self._now(), request_id) if keeps_rejections else None
+        return self._submit(body, content_type, is_atomic, origin)
 
-    def _submit(self, body: bytes, content_type: str, is_atomic: bool) -> "Future[BatchVerdict]":
+    def _submit(self, body: bytes, content_type: str, is_atomic: bool, origin: Origin | None) -> "Future[BatchVerdict]":
         if len(body) <= MERGED_BYTES_MAX and not is_atomic:
             values = read_values(body, content_type, self._known, self._limits)
             if values is not None:
-                return self._writer.submit(values, len(body))
+                return self._writer.submit(values, len(body), origin=origin)
         batch = self._screen(decode(body, content_type, self._known, self._limits))
-        return self._writer.submit(replace(batch, is_atomic=is_atomic), len(body), is_alone=is_atomic)
+        return self._writer.submit(replace(batch, is_atomic=is_atomic), len(body), is_alone=is_atomic, origin=origin)
 
     def scan(
-        self, *, start: datetime | None = None, end: datetime | None = None, buckets: Collection[int] | None = None
+        self,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        buckets: Collection[int] | None = None,
+        subjects: Collection[str] | None = None,
+        view: View | None = None,
     ) -> UsageSnapshot:
-        """The events of [`start`, `end`), null is open, in the columns of `usage_event_schema(declared properties)`.
+        """The events of [`start`, `end`), null is open, in the columns of `numbered_usage_schema(declared properties)`.
 
         With `buckets`, only the events whose subjects are in these of `subject_buckets` buckets: merged files of the
-        others are not read. Collect the frame within the limit `retention_hours`.
+        others are not read. With `subjects`, only the events of these, from their buckets. Collect the frame within the
+        limit `retention_hours`. `view` is a state to look at instead
+        of the newest, perhaps with other backfills than are committed.
         """
-        view, properties = self._contents.view(), dict(self._declared)
-        schema = usage_event_schema(properties)
-        frames = view.table.scan(schema, properties, days_of(start, end), buckets)
-        behind = [_complete(frame, properties).select(schema.names()).lazy() for frame in view.frames]
-        frames += [in_buckets(frame, buckets, view.table.buckets) for frame in behind]
+        view, properties = numbered(view or self._contents.view(), self._subjects), dict(self._declared)
+        schema = numbered_usage_schema(properties)
+        buckets = buckets if subjects is None else buckets_of(subjects, view.table.buckets)
+        frames = frames_of(view, Asked(schema, properties, days_of(start, end), buckets))
         frame = pl.concat([within(frame, start, end) for frame in [*frames, schema.to_frame().lazy()]])
-        return UsageSnapshot(frame, view.table.version, view.last_sequence)
+        backfills = tuple(backfill.id for backfill in view.backfills)
+        if subjects is not None:
+            frame = frame.filter(pl.col(SUBJECT_NUMBER).is_in(self._subjects.find(subjects)))
+        return UsageSnapshot(frame, self._subjects.frame(), view.table.version, view.last_sequence, backfills)
+
+    def view(self) -> View:
+        """The state as of now."""
+        return self._contents.view()
+
+    def show(self, backfills: Iterable[ShownBackfill]) -> None:
+        """From now on these are the committed backfills, for `scan` and for admission."""
+        self._contents.show(backfills)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Nothing is accepted while the block runs; what is submitted waits for its end."""
+        with self._writer.paused():
+            yield
+
+    def knows(self, events: pl.DataFrame) -> np.ndarray:
+        """For each of `events` (source, id) whether its identity was accepted, here or in a committed backfill."""
+        known = [np.zeros(0, bool)]
+        for part in events.iter_slices(LOOKED_UP_AT_ONCE):
+            identity, none = hash_identities(part, self._index.seeds), np.zeros(part.height, np.int64)
+            with self._writer.paused():
+                found, _ = self._index.lookup(identity)
+            known.append(known_in(self._contents.backfills, identity, none, found, none + found)[0])
+        return np.concatenate(known)
 
     def declare(self, properties: Mapping[str, PropertyType]) -> None:
         """Type `properties` from now on, and show these columns in `scan`. A property keeps the type it has once had.
@@ -212,6 +281,16 @@ class UsageLog:
         return self._flusher.maintain()
 
     @property
+    def seeds(self) -> tuple[int, int]:
+        """The secret under which identities are hashed."""
+        return self._index.seeds
+
+    @property
+    def declared(self) -> dict[str, PropertyType]:
+        """The properties that `scan` shows."""
+        return dict(self._declared)
+
+    @property
     def limits(self) -> IngestLimits:
         """What it was opened with."""
         return self._limits
@@ -236,6 +315,20 @@ class UsageLog:
             "failure": None if self._writer.failure is None else str(self._writer.failure),
         }
 
+    def fail(self, failure: BaseException) -> None:
+        """Accept nothing more: the disk has failed elsewhere in the data directory (RELIABILITY R4)."""
+        self._writer.fail(failure)
+
+    def finish(self) -> None:
+        """Accept nothing more, move everything to the usage table, merge its files, and end. Raises as `flush` does; it
+        has ended all the same, and nothing is lost."""
+        self._writer.stop()
+        try:
+            self._flusher.flush()
+            self._flusher.maintain()
+        finally:
+            self.close()
+
     def close(self) -> None:
         """Commit what waits, then end. What is only in the journal is found there at the next start."""
         self._writer.stop()
@@ -244,13 +337,14 @@ class UsageLog:
         self._index.close()
         self._lock.release()
 
+    def _check_room(self) -> None:
+        self._writer.check_room()
+        self._flusher.check_room()
+        self._keeper.check_room()
+
     def _screen(self, decoded: Decoded) -> Candidates:
-        return screen(decoded, now=self._now(), limits=self._limits, seeds=self._index.seeds)
-
-
-def _complete(frame: pl.DataFrame, properties: Mapping[str, PropertyType]) -> pl.DataFrame:
-    late = {name: kind for name, kind in properties.items() if property_column(name) not in frame.columns}
-    return lift(frame, late) if late else frame
+        candidates = screen(decoded, now=self._now(), limits=self._limits, seeds=self._index.seeds)
+        return candidates if self._sift is None else self._sift(candidates)
 
 
 def _properties_of(frame: pl.DataFrame) -> dict[str, PropertyType]:

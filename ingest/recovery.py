@@ -46,6 +46,10 @@ def faults(segments: list[Segment], stored_sequence: int, losses: Sequence[Loss]
         if segment.fault and (segment is not segments[-1] or not is_torn(segment))
     ]
     readable = [segment for segment in segments if not (segment.fault and segment.fault.offset == 0)]
+    for segment in readable:
+        if segment.path.stem != f"{segment.first_sequence:020d}":
+            what = f"it begins with event {segment.first_sequence}, which is not what its name says"
+            found.append(JournalDamaged(str(segment.path), 0, what))
     for before, segment in pairwise(readable):
         gap = (before.last_sequence + 1, segment.first_sequence - 1)
         follows = gap[0] > gap[1] or is_lost(losses, *gap)

@@ -39,17 +39,6 @@ class _Waiting:
     answer: "Future[BatchVerdict]"
 
 
-class _Answer(Future[BatchVerdict]):
-    """Can be cancelled as long as the verdict behind it can."""
-
-    def __init__(self, verdict: "Future[BatchVerdict]") -> None:
-        super().__init__()
-        self._verdict = verdict
-
-    def cancel(self) -> bool:
-        return self._verdict.cancel() and super().cancel()
-
-
 class RejectionKeeper:
     """Runs from `start` to `stop`. `on_failure` is told when the disk fails: nothing may be acknowledged any more."""
 
@@ -80,23 +69,13 @@ class RejectionKeeper:
         if self._waiting_bytes > self._limits.waiting_bytes:
             raise Overloaded("many refused events wait to be kept; send it again after a moment")
 
-    def behind(self, verdict: "Future[BatchVerdict]", origin: Origin) -> "Future[BatchVerdict]":
-        """The same verdict, known when the events that it refuses are kept."""
-        answer = _Answer(verdict)
-
-        def hand_on(done: "Future[BatchVerdict]") -> None:
-            if done.cancelled():
-                return
-            error = done.exception()
-            if error is not None:
-                answer.set_exception(error)
-            elif done.result().conflict + done.result().rejected and not done.result().is_atomic_refusal:
-                self._enqueue(_Waiting(origin, done.result(), answer))
-            else:
-                answer.set_result(done.result())
-
-        verdict.add_done_callback(hand_on)
-        return answer
+    def answer(self, future: "Future[BatchVerdict]", verdict: BatchVerdict, origin: Origin | None) -> None:
+        """Give `future` the verdict on what came as `origin`, when the events that it refuses are kept. Without an
+        origin, and of an atomic batch that was not taken, none are kept."""
+        if origin is None or not verdict.conflict + verdict.rejected or verdict.is_atomic_refusal:
+            future.set_result(verdict)
+        else:
+            self._enqueue(_Waiting(origin, verdict, future))
 
     def _enqueue(self, waiting: _Waiting) -> None:
         with self._changed:

@@ -10,14 +10,16 @@ from dataclasses import dataclass
 import msgspec
 from msgspec import Raw
 
+from ingest.corrections import CORRECTION_TYPE
 from ingest.limits import IngestLimits
 from ingest.log import UsageLog
 from ingest.rejections import Rejection
 from ingest.verdicts import ACCEPTED, CONFLICT, DUPLICATE, EventVerdict
 
-NDJSON = "application/x-ndjson"
+NDJSON, JSON = "application/x-ndjson", "application/json"
 WAIT_SECONDS = 60
 _read_object = msgspec.json.Decoder(dict[str, Raw]).decode
+_check = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -38,8 +40,12 @@ def replay(
     Raises what `UsageLog.submit` and its future raise; what was accepted until then is marked.
     """
     done: list[ReplayedAgain] = []
-    for part, body in _bodies(rejections, corrections, limits):
-        verdict = log.submit(body, NDJSON, keeps_rejections=False).result(WAIT_SECONDS)
+    for part, body, is_correction in _bodies(rejections, corrections, limits):
+        if is_correction:
+            submitted = log.corrections.submit(body, JSON, keeps_rejections=False)
+        else:
+            submitted = log.submit(body, NDJSON, keeps_rejections=False)
+        verdict = submitted.result(WAIT_SECONDS)
         events = {event.index: event for event in verdict.events}
         outcomes = [
             ReplayedAgain(rejection, _outcome(events.get(place)), events.get(place))
@@ -81,21 +87,33 @@ def _outcome(event: EventVerdict | None) -> str:
 
 def _bodies(
     rejections: Sequence[Rejection], corrections: Mapping[int, bytes], limits: IngestLimits
-) -> Iterator[tuple[list[Rejection], bytes]]:
-    """Rejections and their NDJSON, in bodies within the limits; a single event is never above them."""
+) -> Iterator[tuple[list[Rejection], bytes, bool]]:
+    """Events and after them corrections, as NDJSON and as JSON, in bodies within the limits; which of both each is."""
+    events = [rejection for rejection in rejections if rejection.content_type != CORRECTION_TYPE]
+    for part, lines in _parts(events, corrections, limits):
+        yield part, b"\n".join(lines), False
+    others = [rejection for rejection in rejections if rejection.content_type == CORRECTION_TYPE]
+    for part, lines in _parts(others, corrections, limits):
+        yield part, b"[" + b",".join(map(_json_or_null, lines)) + b"]", True
+
+
+def _parts(
+    rejections: Sequence[Rejection], corrections: Mapping[int, bytes], limits: IngestLimits
+) -> Iterator[tuple[list[Rejection], list[bytes]]]:
+    """Rejections and their lines; a single event is never above the limits."""
     part: list[Rejection] = []
     lines: list[bytes] = []
     size = 0
     for rejection in rejections:
         line = _line(rejection, corrections.get(rejection.sequence))
-        if part and (size + len(line) >= limits.json_bytes or len(part) == limits.events_per_batch):
-            yield part, b"\n".join(lines)
+        if part and (size + len(line) + len(b"[]") >= limits.json_bytes or len(part) == limits.events_per_batch):
+            yield part, lines
             part, lines, size = [], [], 0
         part.append(rejection)
         lines.append(line)
         size += len(line) + 1
     if part:
-        yield part, b"\n".join(lines)
+        yield part, lines
 
 
 def _line(rejection: Rejection, correction: bytes | None) -> bytes:
@@ -103,3 +121,12 @@ def _line(rejection: Rejection, correction: bytes | None) -> bytes:
     event = rejection.body if correction is None else merge_patch(rejection.body, correction)
     line = event.replace(b"\n", b" ").replace(b"\r", b" ").strip()
     return line or b"null"
+
+
+def _json_or_null(line: bytes) -> bytes:
+    """A line as an item of an array: what is no JSON would make the others unreadable."""
+    try:
+        _check(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return b"null"
+    return line

@@ -21,6 +21,15 @@ BUCKET = "bucket"
 BUCKET_DTYPE = pl.Int32()
 STORED_EXTRA = {FINGERPRINT: pl.Int64(), DAY: pl.Date()}
 
+CORRECTION = pl.Schema(
+    {
+        "corrects": pl.Int64(),  # the sequence of the event that it puts out of force
+        "correction": pl.String(),  # void | replace
+        "reason": pl.String(),
+    }
+)
+"""What an event that corrects another has besides; null in all others. Journal records without corrections lack it."""
+
 
 def bucket_of_subject(buckets: int) -> pl.Expr:
     """The bucket of each event, from 0."""
@@ -28,12 +37,12 @@ def bucket_of_subject(buckets: int) -> pl.Expr:
 
 
 def stored_schema(properties: Mapping[str, PropertyType]) -> pl.Schema:
-    """One row is one accepted event as the journal and the usage table hold it."""
-    return pl.Schema({**usage_event_schema(properties), **STORED_EXTRA})
+    """One row is one accepted event as the usage table holds it."""
+    return pl.Schema({**usage_event_schema(properties), **STORED_EXTRA, **CORRECTION})
 
 
 def stored_names(properties: Iterable[str]) -> list[str]:
-    """The columns of `stored_schema`, in their order."""
+    """The columns of an event in a journal record that has no corrections, in their order."""
     return [*USAGE_EVENT.names(), *map(property_column, properties), *STORED_EXTRA]
 
 

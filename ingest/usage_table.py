@@ -1,6 +1,7 @@
 """The usage table: a Delta table of accepted events, partitioned by day and subject bucket, which any engine can read.
 
-Beside USAGE_EVENT it holds `fingerprint`, `day` and `bucket`, and a column for each property that was ever declared.
+Beside USAGE_EVENT it holds `subject_number` (ingest/subjects.py), `fingerprint`, `day` and `bucket`, and a column for
+each property that was ever declared.
 A file whose day has few events of a segment holds subjects of all buckets (its `bucket` is null) until it is merged.
 """
 
@@ -9,12 +10,13 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 from deltalake import Field
 
 from ingest.lift import lift
 from ingest.schema import BUCKET, BUCKET_DTYPE, DAY, FINGERPRINT, IDENTITY_COLUMNS, bucket_of_subject, stored_schema
-from rating.core.schema import PropertyType, property_column
+from rating.core.schema import SUBJECT_NUMBER, SUBJECT_NUMBERS, PropertyType, property_column
 from rating.delta import ADDED_IN, WRITTEN_AT, DurableTable
 from rating.disk import Disk
 
@@ -22,6 +24,9 @@ APPLICATION = "usage"
 MERGED = "merged"
 BUCKETS = "tallystick.buckets"
 BUCKETS_DEFAULT = 4
+STATISTICS = "delta.dataSkippingStatsColumns"
+DESCRIBED = ("sequence", SUBJECT_NUMBER, "data", "correction")
+"""The columns whose statistics `_table_files` reads; a table that names none keeps those of its first 32 columns."""
 ROWS_PER_BUCKET_MIN = 4_096
 """A day with fewer events of a segment than this for each bucket becomes one file instead of one a bucket."""
 
@@ -35,6 +40,8 @@ TABLE_FILE = pl.Schema(
         "last_sequence": pl.Int64(),
         WRITTEN_AT: pl.Int64(),  # the file has the columns that the table had at this version
         "has_data": pl.Boolean(),  # whether any event has a property that was not declared
+        "has_corrections": pl.Boolean(),
+        "last_subject_number": pl.Int64(),
     }
 )
 """One row is one Parquet file of a table snapshot; `path` is unique, and absolute if the table's directory is."""
@@ -62,22 +69,28 @@ class TableSnapshot:
         properties: Mapping[str, PropertyType],
         days: tuple[date | None, date | None] = (None, None),
         buckets: Collection[int] | None = None,
+        hidden: pl.Series | None = None,
     ) -> list[pl.LazyFrame]:
-        """Frames of `schema` that together hold the events of `days` (both included, null is open) and `buckets`. Files
-        from before a property was declared get its column from `data`."""
+        """Frames of `schema` that together hold the events of `days` (both included, null is open) and `buckets`,
+        without those whose sequences are `hidden` (ascending). Files from before a property was declared get its column
+        from `data`."""
         files = self.files
         for bound, keep in zip(days, (pl.col(DAY).__ge__, pl.col(DAY).__le__), strict=True):
             files = files if bound is None else files.filter(keep(bound))
         if buckets is not None:
             files = files.filter(pl.col(BUCKET).is_in(list(buckets)) | pl.col(BUCKET).is_null())
-        groups: dict[tuple[bool, tuple[str, ...]], list[str]] = {}
-        for path, bucket, written_at, has_data in files.select("path", BUCKET, WRITTEN_AT, "has_data").iter_rows():
+        groups: dict[tuple[bool, tuple[str, ...], bool], list[str]] = {}
+        columns = files.select("path", BUCKET, WRITTEN_AT, "has_data").iter_rows()
+        for (path, bucket, written_at, has_data), has_hidden in zip(
+            columns, have_hidden(hidden, files["first_sequence"], files["last_sequence"]), strict=True
+        ):
             late = tuple(name for name in properties if has_data and written_at < self._since(name))
-            groups.setdefault((bucket is None, late), []).append(path)
+            groups.setdefault((bucket is None, late, has_hidden), []).append(path)
         frames = []
-        for (is_mixed, late), paths in groups.items():
+        for (is_mixed, late, has_hidden), paths in groups.items():
             frame = _scan_files(paths, schema, {name: properties[name] for name in late})
-            frames.append(in_buckets(frame, buckets, self.buckets) if is_mixed else frame)
+            frame = in_buckets(frame, buckets, self.buckets) if is_mixed else frame
+            frames.append(without(frame, hidden) if has_hidden and hidden is not None else frame)
         return frames
 
     def late_files(self, properties: Collection[str]) -> pl.DataFrame:
@@ -93,6 +106,19 @@ class TableSnapshot:
         found = [frame.join(wanted.lazy(), on=IDENTITY_COLUMNS, how="semi") for frame in frames]
         return pl.concat(found).collect() if found else pl.DataFrame(schema=schema)
 
+    @property
+    def last_subject_number(self) -> int:
+        """The largest number that a subject has in the table; -1 when it is empty."""
+        return int(self.files.select(pl.col("last_subject_number").max().fill_null(-1)).item())
+
+    def subjects(self, first_number: int = 0) -> pl.DataFrame:
+        """The subjects of the table from this number on: SUBJECT_NUMBERS, in the order of their numbers."""
+        paths = self.files.filter(pl.col("last_subject_number") >= first_number)["path"].to_list()
+        if not paths:
+            return SUBJECT_NUMBERS.to_frame()
+        numbered = _scan_files(paths, SUBJECT_NUMBERS, {}).filter(pl.col(SUBJECT_NUMBER) >= first_number)
+        return numbered.unique().sort(SUBJECT_NUMBER).collect(engine="streaming")
+
     def _since(self, name: str) -> int:
         return self.since.get(name, self.version + 1)
 
@@ -104,11 +130,19 @@ class UsageTable:
         """`buckets` is for a table that is not there yet; one that is keeps the number it was made with."""
         self._directory = directory
         self._table = DurableTable(
-            directory, disk=disk, partition_by=[DAY, BUCKET], configuration={BUCKETS: str(buckets)}
+            directory,
+            disk=disk,
+            partition_by=[DAY, BUCKET],
+            configuration={BUCKETS: str(buckets), STATISTICS: ",".join(DESCRIBED)},
         )
         if BUCKETS not in self._table.configuration:
             raise ValueError(
                 f"{directory} was written before usage was stored by subject bucket; ingest its events again into an "
+                "empty data directory"
+            )
+        if self._table.fields() and SUBJECT_NUMBER not in self._table.fields():
+            raise ValueError(
+                f"{directory} was written before the subjects of usage had numbers; ingest its events again into an "
                 "empty data directory"
             )
         self._buckets = int(self._table.configuration[BUCKETS])
@@ -128,7 +162,10 @@ class UsageTable:
         }
 
     def write(self, events: pl.DataFrame, last_sequence: int) -> None:
-        """Add the events of a sealed segment, all columns filled, unless they are there. Durable on return."""
+        """Add the events of a sealed segment, all columns filled, unless they are there. Durable on return.
+
+        The numbers of their subjects must be durable by then: Subjects.keep."""
+        assert SUBJECT_NUMBER in events.columns, "number the subjects first"
         in_days = events.with_columns(bucket_of_subject(self._buckets), pl.len().over(DAY).alias("rows"))
         is_large = pl.col("rows") >= ROWS_PER_BUCKET_MIN * self._buckets
         placed = in_days.with_columns(pl.when(is_large).then(BUCKET).alias(BUCKET)).drop("rows")
@@ -140,7 +177,7 @@ class UsageTable:
         snapshot = self.snapshot()
         files = snapshot.files.filter(pl.col("path").is_in(list(paths)))
         columns = self.properties() | dict(properties)
-        schema = stored_schema(columns)
+        schema = pl.Schema({**stored_schema(columns), SUBJECT_NUMBER: SUBJECT_NUMBERS[SUBJECT_NUMBER]})
         del schema[DAY]
         frames = TableSnapshot(snapshot.version, 0, files, snapshot.since, snapshot.buckets).scan(schema, columns)
         events = pl.concat(frames).collect().with_columns(pl.col("time").dt.date().alias(DAY))
@@ -188,6 +225,22 @@ def buckets_of(subjects: Collection[str], buckets: int) -> list[int]:
     return names.select(bucket_of_subject(buckets)).to_series().unique().sort().to_list()
 
 
+def have_hidden(
+    hidden: pl.Series | None, first: Sequence[int] | pl.Series, last: Sequence[int] | pl.Series
+) -> list[bool]:
+    """Whether each range of sequences, from `first` to `last`, has one that is `hidden` (ascending)."""
+    if hidden is None or hidden.is_empty():
+        return [False] * len(first)
+    sequences = hidden.to_numpy()
+    before = np.searchsorted(sequences, np.asarray(first, np.int64), side="left")
+    return list(np.searchsorted(sequences, np.asarray(last, np.int64), side="right") > before)
+
+
+def without(events: pl.LazyFrame, hidden: pl.Series) -> pl.LazyFrame:
+    """The events whose sequences are not `hidden`."""
+    return events.filter(~pl.col("sequence").is_in(hidden.implode()))
+
+
 def within(frame: pl.LazyFrame, start: datetime | None, end: datetime | None) -> pl.LazyFrame:
     """The events of [start, end)."""
     frame = frame if start is None else frame.filter(pl.col("time") >= start)
@@ -227,8 +280,13 @@ def _scan_files(paths: list[str], schema: pl.Schema, late: Mapping[str, Property
     )
 
 
+def _any_in(stored: pl.DataFrame, column: str) -> pl.Expr:
+    """Whether a file has any value in a column; only where all are null the log says so."""
+    empty = pl.col(f"null_count.{column}") if f"null_count.{column}" in stored.columns else pl.lit(None)
+    return empty.fill_null(0) < pl.col("num_records")
+
+
 def _table_files(stored: pl.DataFrame, directory: Path) -> pl.DataFrame:
-    empty = pl.col("null_count.data") if "null_count.data" in stored.columns else pl.lit(None)
     return stored.select(
         (pl.lit(f"{directory}/") + pl.col("path")).alias("path"),
         pl.col(f"partition.{DAY}").alias(DAY),
@@ -237,7 +295,9 @@ def _table_files(stored: pl.DataFrame, directory: Path) -> pl.DataFrame:
         pl.col("min.sequence").alias("first_sequence"),
         pl.col("max.sequence").alias("last_sequence"),
         pl.col(WRITTEN_AT),
-        (empty.fill_null(0) < pl.col("num_records")).alias("has_data"),
+        _any_in(stored, "data").alias("has_data"),
+        _any_in(stored, "correction").alias("has_corrections"),
+        pl.col(f"max.{SUBJECT_NUMBER}").alias("last_subject_number"),
     ).cast(TABLE_FILE)
 
 

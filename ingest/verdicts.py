@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 ACCEPTED, DUPLICATE, CONFLICT = "accepted", "duplicate", "conflict"
 NOT_COMMITTED_ATOMIC = "not_committed_atomic"
+OUTSIDE_BACKFILL = "outside_backfill"
 
 REJECTIONS = (
     "malformed_event",
@@ -26,6 +27,15 @@ REJECTIONS = (
     "repeated_key",
     "nesting_too_deep",
     "too_many_properties",
+    "invalid_action",
+    "invalid_corrects",
+    "void_with_content",
+    "missing_data",
+    "unknown_target",
+    "target_is_void",
+    "target_in_backfill",
+    "already_corrected",
+    OUTSIDE_BACKFILL,
     NOT_COMMITTED_ATOMIC,
 )
 """Each with its cure in docs/ingest.md."""
@@ -44,6 +54,16 @@ class EventVerdict:
     def moved(self, by: int) -> "EventVerdict":
         """The verdict on the same event in another batch, where its index is `by` more."""
         return replace(self, index=self.index + by)
+
+
+def repetition(index: int, source: str, key: str, difference: str | None) -> EventVerdict:
+    """The verdict on an event whose identity was accepted before, with another `difference` or with the same body."""
+    if difference is None:
+        return EventVerdict(index, source, key, DUPLICATE, "this event was accepted before; nothing to do")
+    message = (
+        f"this source and id were accepted before and its {difference} is another; the first stands. Send a new id"
+    )
+    return EventVerdict(index, source, key, CONFLICT, message)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from ingest.journal import read_segment, segment_paths
 from ingest.losses import lost_events, read_losses
 from ingest.recovery import faults
 from ingest.usage_table import APPLICATION
+from rating.core.schema import SUBJECT_NUMBER
 from rating.delta import SEQUENCE, is_as_written
 from rating.delta_log import newest_whole_version
 
@@ -60,8 +61,8 @@ def verify_journal(directory: Path) -> JournalReport:
 
 
 def verify_table(directory: Path) -> TableReport | None:
-    """Check that each file is there with the bytes that were written, and that each sequence is there once. Null when
-    there is no table yet."""
+    """Check that each file is there with the bytes that were written, that each sequence is there once, and that each
+    subject has one number. Null when there is no table yet."""
     try:
         table = _open(directory / TABLE)
     except (DeltaError, OSError) as error:
@@ -76,7 +77,9 @@ def verify_table(directory: Path) -> TableReport | None:
     if events != expected:
         problems.append(f"it has {events} events, and {expected} by its last sequence {last}")
     if not problems and events:
-        problems += _sequence_problems([str(directory / TABLE / path) for path in files["path"]], events, last)
+        paths = [str(directory / TABLE / path) for path in files["path"]]
+        problems += _sequence_problems(paths, events, last)
+        problems += _subject_problems(paths)
     return TableReport(table.version(), files.height, events, last, tuple(problems))
 
 
@@ -95,6 +98,18 @@ def _broken_files(directory: Path, files: pl.DataFrame) -> Iterator[str]:
             yield f"{file} has {file.stat().st_size} bytes instead of {size}"
         elif not is_as_written(file):
             yield f"{file} does not have the content that it was written with"
+
+
+def _subject_problems(paths: list[str]) -> Iterator[str]:
+    pairs = (
+        pl.scan_parquet(paths, hive_partitioning=False, missing_columns="insert", extra_columns="ignore", glob=False)
+        .select("subject", SUBJECT_NUMBER)
+        .unique()
+        .collect(engine="streaming")
+    )
+    found = (pairs.height, pairs["subject"].n_unique(), pairs[SUBJECT_NUMBER].drop_nulls().n_unique())
+    if len(set(found)) > 1:
+        yield f"its {found[1]} subjects have {found[2]} numbers, in {found[0]} pairs of subject and number"
 
 
 def _sequence_problems(paths: list[str], events: int, last: int) -> Iterator[str]:

@@ -26,7 +26,7 @@ from pathlib import Path
 import polars as pl
 import xxhash
 from deltalake import CommitProperties, DeltaTable, Field, Schema, Transaction
-from deltalake.exceptions import TableNotFoundError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, PostCommitHookProperties, RemoveAction
 
 from rating.delta_log import recover_log, write_checkpoint
@@ -34,7 +34,8 @@ from rating.disk import Disk
 
 ROWS_PER_FILE_MAX = 2_000_000
 COMMITS_PER_CHECKPOINT = 100
-SEQUENCE = "sequence"  # when a frame has this column, each file's range of it is kept in the log
+SEQUENCE = "sequence"
+RANGED = (SEQUENCE, "subject_number")  # where a frame has these columns, each file's range of them is kept in the log
 ADDED_IN = "tallystick.added_in"
 WRITTEN_AT = "written_at"
 
@@ -276,11 +277,11 @@ def _open(directory: Path) -> DeltaTable | None:
 
 @contextmanager
 def _full_disk_has_its_number() -> Iterator[None]:
-    """Give an error of delta-rs the errno of a full disk: it only has the sentence."""
+    """Give an error of delta-rs the errno of a full disk: it only has the sentence, at a checkpoint not the class."""
     try:
         yield
-    except OSError as error:
-        if error.errno is None and re.search(r"os error (28|122)\b", str(error)):
+    except (OSError, DeltaError) as error:
+        if getattr(error, "errno", None) is None and re.search(r"os error (27|28|122)\b", str(error)):
             raise OSError(errno.ENOSPC, "the disk is full") from error
         raise
 
@@ -300,12 +301,12 @@ def _parts(frame: pl.DataFrame, partition_by: list[str]) -> Iterator[tuple[dict[
 
 
 def _stats(part: pl.DataFrame) -> dict[str, object]:
-    """What the log keeps of a file: its rows, the range of its sequences, the columns that are empty."""
+    """What the log keeps of a file: its rows, the ranges of RANGED, the columns that are empty."""
     empty = [name for name in part.columns if part[name].null_count() == part.height]
     stats: dict[str, object] = {"numRecords": part.height, "nullCount": dict.fromkeys(empty, part.height)}
-    if SEQUENCE in part.columns:
-        stats["minValues"] = {SEQUENCE: part[SEQUENCE].min()}
-        stats["maxValues"] = {SEQUENCE: part[SEQUENCE].max()}
+    if ranged := [name for name in RANGED if name in part.columns]:
+        stats["minValues"] = {name: part[name].min() for name in ranged}
+        stats["maxValues"] = {name: part[name].max() for name in ranged}
     return stats
 
 

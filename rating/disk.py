@@ -118,6 +118,14 @@ class Disk:
         path.unlink(missing_ok=True)
         self.sync_directory(path.parent)
 
+    def remove_tree(self, directory: Path) -> None:
+        """Remove a directory with all that is in it, durably; after a crash some of it may be left: remove it again."""
+        for folder, _, names in os.walk(directory, topdown=False):
+            for name in names:
+                os.unlink(os.path.join(folder, name))
+            os.rmdir(folder)
+        self.sync_directory(directory.parent)
+
     def truncate(self, path: Path, size: int) -> None:
         """Cut a file to `size` bytes, durably."""
         os.truncate(path, size)

@@ -5,24 +5,36 @@ journal, keyed by (customer, feature, window), fed by the writer thread with the
 rebuilt from the usage log whenever customers, subscriptions or the catalog change. They are a cache: nothing is lost
 with them. What it gives up: a rebuild reads the usage again, so changing customers one by one under load costs.
 
-A group is summed by subject first, and only the sums are looked at one by one. Single events are looked at only where
-a sum has reached a limit, to find the one that did.
+A group is added as arrays (rating/counters.py): all that is done event by event is to look up whose counter its
+subject moves. Single events are looked at only where a counter has reached a limit, to find the one that did.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
+from itertools import repeat
 from threading import RLock
+from typing import Any
 from zoneinfo import ZoneInfo
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from rating.core.book import Meter, PriceBook
 from rating.core.periods import month_edges, month_of
 from rating.core.quota import EXACT, Crossing, QuotaAnswer, counted_sums, counted_usage, crossing_event, judge
+from rating.counters import Counters, Rows, Units, counted, quantity, units_of
+from rating.words import words_of
 
 Window = tuple[str, str, datetime]  # customer, feature, window start
+Usage = pl.DataFrame | pl.LazyFrame
+NOBODY = -1
+"""The row of a subject that no customer has."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -69,15 +81,31 @@ class Terms:
         return sum(limits[1:], start=limits[0]) if limits else None
 
 
-@dataclass(slots=True)
-class _Counter:
-    """What was used in one window. `lowest_limit` is Terms.lowest_limit, `before` what was used before this group."""
+@dataclass(frozen=True)
+class _Added:
+    """What was added to the counters of one feature at once; an item is a row, its units, a time in microseconds."""
+
+    feature: str
+    rows: Rows
+    units: Units
+    times: npt.NDArray[np.int64]
+
+    def before(self, row: int, used: Decimal) -> Decimal:
+        """What was used of `row` before, when it is `used` now."""
+        return EXACT.subtract(used, quantity(sum(map(int, self.units[self.rows == row]))))
+
+    def latest(self, row: int) -> datetime:
+        """The newest time of `row`."""
+        return _EPOCH + timedelta(microseconds=int(self.times[self.rows == row].max()))
+
+
+@dataclass(frozen=True)
+class _Reached:
+    """A counter that has reached its limit; `before` is what was used before the events at hand."""
 
     window: Window
-    lowest_limit: Decimal | None
-    used: Decimal = Decimal(0)
-    before: Decimal = Decimal(0)
-    latest: datetime | None = None  # the newest event of this group
+    before: Decimal
+    limit: Decimal
 
 
 class LiveQuota:
@@ -91,19 +119,29 @@ class LiveQuota:
         self._on_crossing = on_crossing
         self._lock = RLock()
         self._terms: Terms | None = None
-        self._counters: dict[Window, _Counter] = {}
-        self._counter_of: dict[tuple[str, str, datetime], _Counter] = {}  # subject, feature, month edge
+        self._forget()
         self._crossed: set[tuple[str, str, datetime, Decimal]] = set()
         self._counted_sequence = 0
+
+    def _forget(self) -> None:
+        self._counters: dict[str, Counters] = {}  # of each feature; all have the same rows
+        self._windows: list[tuple[str, datetime]] = []  # the customer and window start of each row
+        self._row_of: dict[tuple[str, datetime], int] = {}
+        self._rows_of_subjects: dict[datetime, dict[str, int]] = {}  # by month edge: the row that a subject moves
 
     def rebuild(self, terms: Terms) -> None:
         """Take new terms and count the whole usage log again under them."""
         with self._lock:
-            self._terms, self._counters, self._counter_of, self._crossed = terms, {}, {}, set()
+            self._forget()
+            self._terms, self._crossed = terms, set()
+            self._counters = {feature: Counters() for feature in terms.features}
             usage, self._counted_sequence = self._read_usage()
             first, last = usage.select(pl.col("time").min(), last=pl.col("time").max()).collect().row(0)
             if first is not None:
-                self._count(terms, usage, first, last)
+                edges = month_edges(terms.time_zones, first, last)
+                self._add(
+                    terms, usage, self._summed(terms, counted_sums(usage, terms.features, edges), edges.to_list())
+                )
 
     def count(self, events: pl.DataFrame) -> None:
         """Add newly accepted events (USAGE_EVENT with property columns) and report the limits they reached.
@@ -111,15 +149,23 @@ class LiveQuota:
         Events that a rebuild has already read, while their writer was on its way here, are not counted again.
         """
         with self._lock:
-            if self._terms is None:
+            if self._terms is None or not self._terms.features:
                 return
-            if (events.get_column("sequence") <= self._counted_sequence).any():
+            sequence = events.get_column("sequence")
+            if len(sequence) and sequence[0] <= self._counted_sequence:  # they ascend
                 events = events.filter(pl.col("sequence") > self._counted_sequence)
-            first, last = events.get_column("time").min(), events.get_column("time").max()
-            if first is not None:
-                assert isinstance(first, datetime)
-                assert isinstance(last, datetime)
-                self._count(self._terms, events.lazy(), first, last)
+            if events.height:
+                self._add(self._terms, events, self._counted(self._terms, events))
+
+    def correct(self, out: pl.DataFrame, events: pl.DataFrame, last_sequence: int) -> None:
+        """Take off events that the corrections up to `last_sequence` put out of force, and add those that replace them
+        (both as in `count`). A limit that was reached before stays reported."""
+        with self._lock:
+            if self._terms is None or last_sequence <= self._counted_sequence:
+                return
+            for taken in self._counted(self._terms, out) if out.height else ():
+                self._counters[taken.feature].add(taken.rows, -taken.units)
+            self.count(events)
 
     def check(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer:
         """Whether `subject` may use `amount` more of `feature` at `now`."""
@@ -133,65 +179,124 @@ class LiveQuota:
                 )
                 return QuotaAnswer(False, "not_entitled", why, subject, customer, feature, amount)
             window = month_of(now, zone).bounds(ZoneInfo(zone))
-            counter = self._counters.get((customer, feature, window[0]))
-            used = counter.used if counter else Decimal(0)
+            row = self._row_of.get((customer, window[0]))
+            used = Decimal(0) if row is None else self._counters[feature].value(row)
         return judge(subject, customer, feature, amount, limit, used, window)
 
     def counters(self) -> dict[Window, Decimal]:
         """A copy of every counter, for comparison with a metering query."""
         with self._lock:
-            return {window: counter.used for window, counter in self._counters.items()}
+            return {
+                (customer, feature, start): counters.value(row)
+                for feature, counters in self._counters.items()
+                for row, (customer, start) in enumerate(self._windows)
+                if counters.is_counted(row)
+            }
 
-    def _count(self, terms: Terms, events: pl.LazyFrame, first: datetime, last: datetime) -> None:
-        edges = month_edges(terms.time_zones, first, last)
-        touched = self._add(terms, counted_sums(events, terms.features, edges), edges.to_list())
-        reached = [found for counter in touched if (found := self._limit_reached(terms, counter)) is not None]
+    def _counted(self, terms: Terms, events: pl.DataFrame) -> Iterator[_Added]:
+        """What newly accepted events add to the counters of each feature."""
+        found = ((feature, counted(events, meter)) for feature, meter in terms.features.items())
+        used = [(feature, rows, units) for feature, (rows, units) in found if len(units)]
+        if not used:
+            return
+        owners, times = self._owners(terms, events), words_of(events.get_column("time"))
+        for feature, rows, units in used:
+            of_owned = (owners if rows is None else owners[rows]) != NOBODY
+            at = np.flatnonzero(of_owned) if rows is None else rows[of_owned]
+            yield _Added(feature, owners[at], units[of_owned], times[at])
+
+    def _owners(self, terms: Terms, events: pl.DataFrame) -> Rows:
+        """The row that each event moves, or NOBODY."""
+        time, subjects = events.get_column("time"), events.get_column("subject").to_list()
+        first, last = time.min(), time.max()
+        assert isinstance(first, datetime)
+        assert isinstance(last, datetime)
+        edges = month_edges(terms.time_zones, first, last).to_list()
+        if bisect_right(edges, first) == bisect_right(edges, last):
+            return self._rows_behind(terms, subjects, edges[bisect_right(edges, first) - 1])
+        return self._rows(terms, subjects, edges, np.array([bisect_right(edges, instant) - 1 for instant in time]))
+
+    def _rows(self, terms: Terms, subjects: Sequence[str], edges: Sequence[datetime], places: npt.NDArray[Any]) -> Rows:
+        """The row that each subject moves behind the edge at its place."""
+        rows = np.empty(len(subjects), np.int64)
+        for place in np.unique(places).tolist():
+            here = np.flatnonzero(places == place)
+            rows[here] = self._rows_behind(terms, [subjects[at] for at in here.tolist()], edges[place])
+        return rows
+
+    def _rows_behind(self, terms: Terms, subjects: Sequence[str], edge: datetime) -> Rows:
+        """The rows that subjects move behind a month edge."""
+        known = self._rows_of_subjects.setdefault(edge, {})
+        rows = np.fromiter(map(known.get, subjects, repeat(NOBODY)), np.int64, len(subjects))
+        strangers = np.flatnonzero(rows == NOBODY)
+        for place in strangers.tolist():
+            if (subject := subjects[place]) in terms.customer_of:
+                rows[place] = known[subject] = self._found(terms, subject, edge)
+        return rows
+
+    def _found(self, terms: Terms, subject: str, edge: datetime) -> int:
+        """The row of a customer's subject, made when it is new."""
+        customer, zone = terms.customer_of[subject]
+        window = (customer, _month_start(edge, zone))
+        if window not in self._row_of:
+            self._row_of[window] = len(self._windows)
+            self._windows.append(window)
+            for feature, counters in self._counters.items():
+                counters.new(terms.lowest_limit(customer, feature))
+        return self._row_of[window]
+
+    def _summed(self, terms: Terms, sums: pl.DataFrame, edges: Sequence[datetime]) -> Iterator[_Added]:
+        """What COUNTED_SUM adds to the counters of each feature."""
+        for feature in terms.features:
+            own = sums.filter(pl.col("feature") == feature)
+            rows = self._rows(terms, own["subject"].to_list(), edges, own["edge"].to_numpy())
+            of_owned = rows != NOBODY
+            yield _Added(
+                feature, rows[of_owned], units_of(own["quantity"])[of_owned], words_of(own["latest"])[of_owned]
+            )
+
+    def _add(self, terms: Terms, events: Usage, additions: Iterable[_Added]) -> None:
+        """Count, and report the limits that are reached."""
+        reached = []
+        for added in additions:
+            counters = self._counters[added.feature]
+            counters.add(added.rows, added.units)
+            reached += [
+                crossed
+                for row in counters.reached(added.rows)
+                if (crossed := self._limit_reached(terms, added, row)) is not None
+            ]
         crossings = [*_crossings(terms, events, reached)] if reached else []
         self._crossed.update((c.customer, c.feature, c.window_start, c.limit) for c in crossings)
         if crossings:
             self._on_crossing(crossings)
 
-    def _add(self, terms: Terms, sums: pl.DataFrame, edges: list[datetime]) -> list[_Counter]:
-        """Add `sums` (COUNTED_SUM) and return the counters that may have reached a limit with it."""
-        touched: dict[Window, _Counter] = {}
-        for feature, subject, edge, quantity, latest in sums.iter_rows():
-            place = (subject, feature, edges[edge])
-            counter = self._counter_of.get(place) or self._found(terms, *place)
-            if counter is None:
-                continue
-            if counter.window not in touched:
-                touched[counter.window], counter.before, counter.latest = counter, counter.used, latest
-            counter.used = EXACT.add(counter.used, quantity)
-            counter.latest = max(counter.latest or latest, latest)
-        return [c for c in touched.values() if c.lowest_limit is not None and c.used >= c.lowest_limit]
-
-    def _found(self, terms: Terms, subject: str, feature: str, edge: datetime) -> _Counter | None:
-        """The counter that a subject's usage behind a month edge moves; None when no customer has the subject."""
-        if subject not in terms.customer_of:
+    def _limit_reached(self, terms: Terms, added: _Added, row: int) -> _Reached | None:
+        """The limit that holds at the newest event of `row`, when it is reached and was not reported before."""
+        customer, start = self._windows[row]
+        counters, window = self._counters[added.feature], (customer, added.feature, start)
+        used = counters.value(row)
+        limit = terms.limit(customer, added.feature, added.latest(row))
+        if limit is None or used < limit:
             return None
-        customer, zone = terms.customer_of[subject]
-        window = (customer, feature, month_of(edge, zone).start(ZoneInfo(zone)))
-        counter = self._counters.setdefault(window, _Counter(window, terms.lowest_limit(customer, feature)))
-        self._counter_of[subject, feature, edge] = counter
-        return counter
-
-    def _limit_reached(self, terms: Terms, counter: _Counter) -> tuple[_Counter, Decimal] | None:
-        """The limit that holds at the counter's newest event, when it is reached and was not reported before."""
-        customer, feature, _ = counter.window
-        assert counter.latest is not None
-        limit = terms.limit(customer, feature, counter.latest)
-        if limit is None or counter.used < limit or (*counter.window, limit) in self._crossed:
-            return None
-        return counter, limit
+        if len(terms.plans_of[customer]) == 1:
+            counters.forget_threshold(row)  # there is no other limit to reach
+        return None if (*window, limit) in self._crossed else _Reached(window, added.before(row, used), limit)
 
 
-def _crossings(terms: Terms, events: pl.LazyFrame, reached: Sequence[tuple[_Counter, Decimal]]) -> Iterator[Crossing]:
+@lru_cache(maxsize=1024)
+def _month_start(instant: datetime, time_zone: str) -> datetime:
+    """When the month began that `instant` falls in."""
+    return month_of(instant, time_zone).start(ZoneInfo(time_zone))
+
+
+def _crossings(terms: Terms, events: Usage, reached: Sequence[_Reached]) -> Iterator[Crossing]:
     """The crossing of each counter that has reached its limit with `events`."""
-    customers = {counter.window[0] for counter, _ in reached}
+    customers = {each.window[0] for each in reached}
     payers = terms.payers.filter(pl.col("customer").is_in(customers))
-    counted = counted_usage(events, terms.features, payers, terms.time_zones)
-    for counter, limit in sorted(reached, key=lambda each: each[0].window):
-        here = counted.filter(**dict(zip(("customer", "feature", "window_start"), counter.window, strict=True)))
-        found = crossing_event(here, counter.before, limit)
+    usage = counted_usage(events.lazy(), terms.features, payers, terms.time_zones)
+    for each in sorted(reached, key=lambda each: each.window):
+        here = usage.filter(**dict(zip(("customer", "feature", "window_start"), each.window, strict=True)))
+        found = crossing_event(here, each.before, each.limit)
         if found is not None:
-            yield Crossing(*counter.window, limit, found["used"], found["source"], found["id"], found["time"])
+            yield Crossing(*each.window, each.limit, found["used"], found["source"], found["id"], found["time"])

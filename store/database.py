@@ -1,15 +1,25 @@
 """How the store talks to its database: an engine whose commits are on the disk, reading and writing, and upserts."""
 
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DatabaseError, OperationalError
 
-from store.errors import DatabaseDamaged
+from store.errors import DatabaseDamaged, DatabaseFull, DatabaseUnavailable
 
 CHUNK = 10_000  # keys asked for at once, below the limit of bound parameters (32,766 in SQLite, 65,535 in PostgreSQL)
+_PG_FULL = "53100"
+_WAITING_HELPS = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
+)
 
 
 def connect(url: str) -> Engine:
@@ -26,8 +36,13 @@ def check(engine: Engine) -> None:
     """Raise DatabaseDamaged when SQLite finds its own file inconsistent; other databases check themselves."""
     if engine.dialect.name != "sqlite":
         return
-    with reading(engine) as connection:
-        found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+    try:
+        with reading(engine) as connection:
+            found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+    except OperationalError:
+        raise
+    except DatabaseError as error:
+        found = str(error.orig)
     if found != "ok":
         raise DatabaseDamaged(f"{engine.url.database} is damaged ({found}): restore it from a backup")
 
@@ -35,15 +50,33 @@ def check(engine: Engine) -> None:
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """A connection with one consistent view of the database."""
-    with engine.connect() as connection:
+    with _available(engine), engine.connect() as connection:
         yield connection
 
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
     """One transaction, committed at the end or not at all."""
-    with engine.execution_options(writes=True).begin() as connection:
+    with _available(engine), engine.execution_options(writes=True).begin() as connection:
         yield connection
+
+
+@contextmanager
+def _available(engine: Engine) -> Iterator[None]:
+    """Tell what waiting helps against from what is a bug: a driver calls both an OperationalError."""
+    try:
+        yield
+    except OperationalError as error:
+        code = getattr(error.orig, "sqlite_errorcode", None)
+        if (code is not None and code & 0xFF == sqlite3.SQLITE_FULL) or getattr(error.orig, "sqlstate", "") == _PG_FULL:
+            raise DatabaseFull(f"there is no room for the database {_name(engine)}: {error.orig}") from error
+        if code is None or code & 0xFF in _WAITING_HELPS:
+            raise DatabaseUnavailable(f"the database {_name(engine)} cannot be used now: {error.orig}") from error
+        raise
+
+
+def _name(engine: Engine) -> str:
+    return str(engine.url.database)
 
 
 def upsert(connection: Connection, table: Table, rows: Sequence[dict[str, Any]], *, keep: Sequence[str] = ()) -> None:

@@ -30,5 +30,26 @@ class PlanInUse(Refused):
     """A catalog drops a plan that running subscriptions are on."""
 
 
+class BackfillInTheWay(Refused):
+    """Another backfill of the same events must be committed, dropped or reverted first; `problems` name it."""
+
+
+class BackfillNotOpen(Refused):
+    """The backfill is not in a state in which this can be done."""
+
+
+class TooManyBackfills(Refused):
+    """As many backfills are open as may be at one time."""
+
+
+class DatabaseUnavailable(StoreError):
+    """The database cannot be used now: locked by another program, away, or its disk fails. Nothing was changed, and the
+    same call may be made again."""
+
+
+class DatabaseFull(DatabaseUnavailable):
+    """There is no room for the database on its disk. Nothing was changed; it is taken again once there is room."""
+
+
 class DatabaseDamaged(StoreError):
     """The database file failed its check at start; restore it from a backup before anything is written."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
+from store.backfills import Backfills
 from store.catalogs import Catalogs
 from store.customers import Customers
 from store.database import check, connect
@@ -21,6 +22,7 @@ class Store:
     catalogs: Catalogs
     runs: Runs
     signals: Signals
+    backfills: Backfills
 
     def close(self) -> None:
         self.engine.dispose()
@@ -45,4 +47,5 @@ def open_store(url: str) -> Store:
         catalogs=Catalogs(engine),
         runs=Runs(engine),
         signals=Signals(engine),
+        backfills=Backfills(engine),
     )

@@ -115,3 +115,23 @@ signals = Table(
 )
 """One row is one signal of the outbox, in the order it was recorded. `id` is derived from what crossed, so that
 recording it again changes nothing. Amounts in `data` are text."""
+
+backfills = Table(
+    "backfills",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("state", String, nullable=False, index=True),
+    Column("range_start", Instant, nullable=False),
+    Column("range_end", Instant, nullable=False),
+    Column("types", JSON, nullable=False),
+    Column("subjects", JSON, nullable=False),
+    Column("opened_at", Instant, nullable=False),
+    Column("opened_sequence", BigInteger, nullable=False),
+    Column("number", BigInteger, unique=True),
+    Column("staged_events", BigInteger),
+    Column("committed_at", Instant),
+    Column("ended_at", Instant),
+    Index("ix_backfills_opened_at", "opened_at", "id"),
+)
+"""One row is one backfill: the range [`range_start`, `range_end`) that it replaces, of `types` and `subjects` (arrays;
+empty is all). `state` is open, committed, reverted or dropped; `number` counts commits."""

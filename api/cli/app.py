@@ -6,10 +6,12 @@ import typer
 
 from api.cli import (
     accounts,
+    backfills,
     catalogs,
     consume,
     demo,
     doctor,
+    events,
     ingesting,
     lines,
     quota,
@@ -56,7 +58,9 @@ app.command()(quota.quota)
 app.command()(quota.signals)
 app.command()(doctor.doctor)
 app.add_typer(consume.app, name="consume")
+app.add_typer(events.app, name="events")
 app.add_typer(rejections.app, name="rejections")
+app.add_typer(backfills.app, name="backfill")
 app.add_typer(catalogs.app, name="catalog")
 app.add_typer(accounts.customers_app, name="customers")
 app.add_typer(accounts.subscriptions_app, name="subscriptions")

@@ -18,6 +18,7 @@ FREE_BYTES_MIN = 1 << 30
 SYNC_SECONDS_MAX = 0.2
 SEALED_SEGMENTS_MAX = 4
 CUSTOMERS_MAX = 1_000
+RUNS_MAX = 1_000
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,56 @@ def check_table(data: Path) -> Check:
             "Restore the directory from a backup; the journal alone does not have these events any more.",
         )
     return Check("usage table", True, found)
+
+
+def check_line_files(data: Path) -> Check:
+    """The files of the charge lines are there as they were written."""
+    from rating.line_table import damaged_lines
+
+    return _check_of_lines(list(damaged_lines(data / "lines")))
+
+
+def check_lines(service: Service, data: Path) -> Check:
+    """The lines of the newest runs are whole, and every run that has lines is recorded."""
+    from rating.line_table import stored_runs
+
+    runs = list(service.pages("/v1/rating-runs"))
+    unknown = sorted(stored_runs(data / "lines") - {run["id"] for run in runs})
+    problems = [f"{run} has lines, and the database does not know it: is it an old copy?" for run in unknown]
+    for run in runs[:RUNS_MAX]:
+        if run["status"] == "done":
+            lines = service.answer("GET", f"/v1/rating-runs/{run['id']}/lines", params={"limit": 1}, also=(500,))
+            problems += [lines.json()["detail"]] if lines.status_code == 500 else []
+    return _check_of_lines(problems)
+
+
+def _check_of_lines(problems: list[str]) -> Check:
+    if problems:
+        found = f"{len(problems)} problems, the first: {problems[0]}"
+        return Check("charge lines", False, found, "Restore the file from a backup, or rate its period again.")
+    return Check("charge lines", True, "as they were stored")
+
+
+def check_backfills(data: Path, *, is_closed: bool) -> Iterator[Check]:
+    """The staged events of every backfill are there as they were written; their journals only where nobody writes."""
+    from ingest.backfill import DIRECTORY
+    from ingest.verification import verify_journal, verify_table
+
+    for directory in sorted((data / DIRECTORY).glob("*")):
+        table = verify_table(directory)
+        problems = list(table.problems) if table is not None else []
+        if is_closed and not problems:
+            problems += verify_journal(directory).problems
+        name, events = f"backfill {directory.name}", grouped(table.events if table is not None else 0)
+        cure = (
+            f"Put back a whole copy of {directory}. While it is open its journal can be mended with tallystick doctor "
+            f"--repair --data {directory}, or it can be dropped."
+        )
+        found = f"{events} events in its table"
+        if problems:
+            yield Check(name, False, f"{found}; {len(problems)} problems, the first: {problems[0]}", cure)
+        else:
+            yield Check(name, True, found)
 
 
 def check_database(settings: Settings) -> Check:

@@ -46,7 +46,16 @@ def doctor(data: Data = None, url: Url = None, repair: Mend = False, json: Json 
 
 
 def _checks(data: Path | None, url: str | None) -> Iterator["Check"]:
-    from api.cli.checks import Check, check_counters, check_database, check_disk, check_log, check_table
+    from api.cli.checks import (
+        Check,
+        check_backfills,
+        check_counters,
+        check_database,
+        check_disk,
+        check_lines,
+        check_log,
+        check_table,
+    )
 
     settings = _settings(data)
     if url is None and settings.data.is_dir():
@@ -64,7 +73,9 @@ def _checks(data: Path | None, url: str | None) -> Iterator["Check"]:
             yield check_log(status["log"])
             if here.is_dir():
                 yield check_table(here)
+                yield from check_backfills(here, is_closed=False)
                 yield check_database(settings if url is None else settings.model_copy(update={"data": here}))
+                yield check_lines(service, here)
             yield check_counters(service)
     except Failure as failure:
         yield Check("service", False, failure.message, "Mend this first; the other checks need it.")
@@ -72,14 +83,16 @@ def _checks(data: Path | None, url: str | None) -> Iterator["Check"]:
 
 def _checks_of_closed(data: Path) -> "list[Check]":
     """The files of a directory that nobody serves, looked at before it is opened: opening cuts a torn tail."""
-    from api.cli.checks import check_journal, check_table
+    from api.cli.checks import check_backfills, check_journal, check_line_files, check_table
     from ingest.errors import DataDirectoryLocked
     from ingest.lock import lock_directory
     from rating.disk import Disk
 
     with suppress(DataDirectoryLocked), lock_directory(Disk(), data, {}):
         table = check_table(data)
-        return [check_journal(data)] if table.ok else [table]
+        broken = [check for check in check_backfills(data, is_closed=True) if not check.ok]
+        broken += [check for check in (check_line_files(data),) if not check.ok]
+        return [*([check_journal(data)] if table.ok else [table]), *broken]
     return []
 
 

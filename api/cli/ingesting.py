@@ -69,18 +69,19 @@ def ingest(
     sums = []
     with reach(data, url, make=True) as service:
         for number, (file, key) in enumerate(new, 1):
-            sums.append(_ingest(service, file, f"{number}/{len(new)} ", quiet=json))
+            sums.append(ingest_file(service, file, f"{number}/{len(new)} ", quiet=json))
             if not sums[-1].refused:
                 taken.add(file.path, key, {"events": sums[-1].events})
     if json:
         document({"files": [one.as_json() for one in sums], "skipped": [str(file) for file in known], **summed(sums)})
     else:
-        _show(sums, known)
+        show_files(sums, known)
     if any(one.refused for one in sums):
         raise typer.Exit(BAD_DATA)
 
 
-def _show(sums: Sequence[FileSum], known: Sequence[Path]) -> None:
+def show_files(sums: Sequence[FileSum], known: Sequence[Path]) -> None:
+    """What became of the files."""
     for one in sums:
         one.show()
     if len(sums) > 1:
@@ -90,13 +91,13 @@ def _show(sums: Sequence[FileSum], known: Sequence[Path]) -> None:
         print(f"skipped {grouped(len(known))} files that were taken in before")
 
 
-def _ingest(service: Service, file: "UsageFile", place: str, *, quiet: bool) -> FileSum:
+def ingest_file(service: Service, file: "UsageFile", place: str, *, quiet: bool, path: str = "/v1/events") -> FileSum:
     """Post a file, a body at a time."""
     total = FileSum(file.path)
     started = time.monotonic()
     with progress(place + file.path.name, quiet=quiet) as bar:
         for body, rows, part in bodies(file):
-            total.add(rows, _post(service, body))
+            total.add(rows, _post(service, body, path))
             _advance(bar, total, part, time.monotonic() - started)
     total.seconds = time.monotonic() - started
     return total
@@ -106,13 +107,13 @@ def _advance(bar: Bar, total: FileSum, part: float, seconds: float) -> None:
     bar.advance(part, f"{grouped(total.events)} events, {grouped(round(total.events / max(seconds, 1e-9)))}/s")
 
 
-def _post(service: Service, body: bytes) -> dict[str, Any]:
+def _post(service: Service, body: bytes, path: str) -> dict[str, Any]:
     """The verdict on a body. A server that is busy is asked again: a resend is harmless."""
     from api.frames import ARROW
 
     for wait in _waits():
         response = service.answer(
-            "POST", "/v1/events", content=body, headers={"Content-Type": ARROW}, also=(422, 429, 503, 507)
+            "POST", path, content=body, headers={"Content-Type": ARROW}, also=(422, 429, 503, 507)
         )
         if response.status_code not in (429, 503, 507):
             answer: dict[str, Any] = response.json()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rating.catalog import Catalog
     from rating.core.periods import Month
     from rating.core.rating import Rated
+    from rating.core.subjects import Usage
 
 COLUMNS = ("subscription", "customer", "subject", "plan", "time_zone", "starts_at", "ends_at")
 
@@ -72,7 +73,7 @@ def rate_files(run: FileRun, *, quiet: bool) -> FileRunResult:
         try:
             sums = [_admit(log, file, quiet=quiet) for file in run.files]
             with progress(f"rating {run.month}", quiet=quiet):
-                rated = _rated(log.scan().frame, run, catalog)
+                rated = _rated(log.scan().usage, run, catalog)
         except AmountOverflow as error:
             raise Failure(f"{error}.", FAILED) from error
         finally:
@@ -82,7 +83,7 @@ def rate_files(run: FileRun, *, quiet: bool) -> FileRunResult:
     return FileRunResult(str(run.month), catalog.version, code_version(), rated.digest, report(rated), sums)
 
 
-def _rated(usage: "pl.LazyFrame", run: FileRun, catalog: "Catalog") -> "Rated":
+def _rated(usage: "Usage", run: FileRun, catalog: "Catalog") -> "Rated":
     from rating.catalog import compile_catalog
     from rating.core.rating import rate
 
@@ -135,15 +136,15 @@ def _answer(verdict: "BatchVerdict") -> dict[str, Any]:
     return {**counts, "rejected": verdict.rejected, "events": events}
 
 
-def _everyone(
-    usage: "pl.LazyFrame", plan: str, time_zone: str, month: "Month"
-) -> tuple["pl.DataFrame", "pl.DataFrame"]:
+def _everyone(usage: "Usage", plan: str, time_zone: str, month: "Month") -> tuple["pl.DataFrame", "pl.DataFrame"]:
     """Each subject as its own customer, with one subscription from the start of the month."""
     import polars as pl
 
-    from rating.core.schema import INSTANT, SUBJECT, SUBSCRIPTION
+    from rating.core.schema import INSTANT, SUBJECT, SUBJECT_NUMBER, SUBSCRIPTION
+    from rating.core.subjects import with_names
 
-    names = usage.select("subject").unique().sort("subject").collect()["subject"]
+    numbers = usage.events.select(SUBJECT_NUMBER).unique()
+    names = with_names(numbers, usage.subjects).sort("subject").collect()["subject"]
     subjects = pl.DataFrame({"subject": names, "customer": names}, schema=SUBJECT)
     start = month.start(ZoneInfo(time_zone))
     subscriptions = subjects.select(

@@ -1,26 +1,71 @@
-"""`POST /api/v1/events` is a path of OpenMeter and of Lago; what is in the body says whose client sent it.
+"""`/api/v1/events` is a path of OpenMeter and of Lago; what is in the body of a POST says whose client sent it.
 
-OpenMeter's sends CloudEvents, one or an array; Lago's an object with the one member `event`.
+OpenMeter's sends CloudEvents, one or an array; Lago's an object with the one member `event`. Only OpenMeter's reads.
 """
 
 import re
+from datetime import datetime, timedelta
 from functools import partial
+from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Request
+import polars as pl
+from fastapi import APIRouter, Query, Request
 from msgspec import UNSET, Raw, Struct, UnsetType
+from pydantic import AwareDatetime, BaseModel, Field
 from starlette.responses import Response
 
 from api.compat import lago
 from api.compat.submission import refused, verdict_on
 from api.errors import problem_response
+from api.event_list import EventFilter, newest_events
+from api.frames import JSON
 from api.wiring import TheEngine
 from ingest.verdicts import CONFLICT, BatchVerdict
 
 router = APIRouter()
 
 SHOWN_EVENTS_MAX = 5
+LISTED_HOURS = timedelta(hours=72)
+_encode = msgspec.json.Encoder().encode
 _OBJECT = re.compile(rb"[ \t\r\n]*\{")
+
+
+class EventQuestion(BaseModel):
+    """Which events are listed; every end of a time is inclusive, and `id` and `subject` may be a part."""
+
+    client_id: str | None = Field(None, alias="clientId")
+    ingested_from: AwareDatetime | None = Field(None, alias="ingestedAtFrom")
+    ingested_to: AwareDatetime | None = Field(None, alias="ingestedAtTo")
+    id: str | None = None
+    subject: str | None = None
+    customer_id: list[str] | None = Field(None, alias="customerId")
+    start: AwareDatetime | None = Field(None, alias="from")
+    end: AwareDatetime | None = Field(None, alias="to")
+    limit: int = Field(100, ge=1, le=100)
+
+    def filter(self, now: datetime, customers: pl.DataFrame) -> EventFilter:
+        """The same in our words; `customers` is SUBJECT."""
+        subjects = customers.filter(pl.col("customer").is_in(self.customer_id or []))["subject"]
+        return EventFilter(
+            id_contains=self.id,
+            subject_contains=self.subject,
+            subjects=None if self.customer_id is None else tuple(subjects),
+            start=self.start or now - LISTED_HOURS,
+            end=_behind(self.end),
+            received_start=self.ingested_from,
+            received_end=_behind(self.ingested_to),
+        )
+
+
+def _behind(end: datetime | None) -> datetime | None:
+    """The first instant that is later."""
+    if end is None:
+        return None
+    try:
+        return end + timedelta(microseconds=1)
+    except OverflowError:
+        return None
 
 
 class _Either(Struct):
@@ -38,6 +83,24 @@ async def post_events(request: Request, engine: TheEngine) -> Response:
         return await lago.post_event(body, engine)
     submit = partial(engine.log.submit, body, content_type, content_encoding=encoding)
     return _answer(await verdict_on(len(body), submit))
+
+
+@router.get("/api/v1/events")
+def list_events(engine: TheEngine, question: Annotated[EventQuestion, Query()]) -> Response:
+    """Events that count, the newest first, as OpenMeter's client reads them; of the last 72 hours, unless `from` is
+    given."""
+    customers = engine.store.customers.subjects_frame()
+    wanted = question.filter(engine.now(), customers)
+    items = newest_events(engine.log, wanted, before=None, limit=question.limit)
+    customer_of = dict(customers.select("subject", "customer").iter_rows())
+    return Response(_encode([_listed(item, customer_of.get(item["subject"])) for item in items]), media_type=JSON)
+
+
+def _listed(item: dict[str, Any], customer: str | None) -> dict[str, Any]:
+    event = {name: item[name] for name in ("id", "source", "type", "subject", "time", "data")}
+    times = {"ingestedAt": item["received_at"], "storedAt": item["received_at"]}
+    owner = {} if customer is None else {"customerId": customer}
+    return {"event": {"specversion": "1.0", **event}, **times, **owner}
 
 
 def _is_from_lago(body: bytes, content_type: str) -> bool:

@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from api.engine import Engine
 from api.frames import CSV, JSON, json_response, media_of, rows
+from api.paths import anything
 from api.usage import UsageQuery, Window
 from api.wiring import TheEngine
 from rating.core.book import Filter, Meter
@@ -70,7 +71,7 @@ def list_meters(
     return json_response(meters[(page - 1) * page_size : page * page_size])
 
 
-@router.get("/{key:path}/query")
+@router.get(f"/{anything('key')}/query")
 def query_meter(
     request: Request,
     key: str,
@@ -82,7 +83,7 @@ def query_meter(
     return _answer(engine, _query(key, question, _filters(request.query_params.multi_items())), question, accept)
 
 
-@router.post("/{key:path}/query")
+@router.post(f"/{anything('key')}/query")
 def query_meter_by_body(
     key: str,
     engine: TheEngine,
@@ -94,7 +95,7 @@ def query_meter_by_body(
     return _answer(engine, _query(key, asked, asked.filter_group_by or {}), asked, accept)
 
 
-@router.get("/{key:path}/subjects")
+@router.get(f"/{anything('key')}/subjects")
 def list_subjects(
     key: str,
     engine: TheEngine,
@@ -105,7 +106,7 @@ def list_subjects(
     return json_response(_values(engine, UsageQuery(key, start, end, group_by=("subject",))))
 
 
-@router.get("/{key:path}/group-by/{dimension}/values")
+@router.get(f"/{anything('key')}/group-by/{{dimension}}/values")
 def list_group_by_values(
     key: str,
     dimension: str,
@@ -117,7 +118,7 @@ def list_group_by_values(
     return json_response(_values(engine, UsageQuery(key, start, end, group_by=(dimension,))))
 
 
-@router.get("/{key:path}")
+@router.get(f"/{anything('key')}")
 def read_meter(key: str, engine: TheEngine) -> Response:
     """One meter of the catalog in force."""
     return json_response(_shown(engine.in_force.meter(key), _applied_at(engine)))

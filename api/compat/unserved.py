@@ -4,6 +4,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from api.errors import problem_response
+from api.paths import anything
 
 router = APIRouter()
 
@@ -19,11 +20,12 @@ HINTS = {
     "entitlements": "whether a subject may go on is at /v1/quota/{subject}/{feature}",
 }
 SERVED = (
-    "POST /api/v1/events, POST /api/v1/events/batch, GET /api/v1/meters, and GET or POST /api/v1/meters/{key}/query"
+    "GET or POST /api/v1/events, POST /api/v1/events/batch, GET /api/v1/meters, "
+    "and GET or POST /api/v1/meters/{key}/query"
 )
 
 
-@router.api_route("/api/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
+@router.api_route(f"/api/{anything('path')}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
 async def unserved(path: str) -> Response:
     """404, with where to go instead."""
     words = path.split("/")

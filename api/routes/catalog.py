@@ -38,7 +38,7 @@ _EXAMPLE = {
 @router.put(
     "",
     response_model=CatalogApplied,
-    responses=problems(400, 409, 413, 415, 422),
+    responses=problems(400, 409, 413, 415, 422, 507),
     openapi_extra=body({"application/json": _EXAMPLE, "application/yaml": None}, "the catalog file, as it is"),
 )
 async def apply_catalog(

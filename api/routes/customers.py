@@ -6,6 +6,7 @@ from fastapi import APIRouter, Body, Path
 
 from api.documentation import problems
 from api.models import BULK_MAX, CustomerIn, CustomerOut, CustomerPage, CustomerWithKey, Key, Stored
+from api.paths import anything
 from api.wiring import After, Limit, TheEngine
 from store.customers import Customer
 
@@ -14,7 +15,7 @@ router = APIRouter(prefix="/v1/customers", tags=["customers"])
 Many = Annotated[list[CustomerWithKey], Body(max_length=BULK_MAX)]
 
 
-@router.post("", response_model=Stored, responses=problems(400, 409, 413))
+@router.post("", response_model=Stored, responses=problems(400, 409, 413, 507))
 def put_customers(engine: TheEngine, customers: Many) -> Stored:
     """Add or replace many customers at once: all of them, or none when one is refused."""
     engine.put_customers([_customer(engine, customer.key, customer) for customer in customers])
@@ -29,14 +30,14 @@ def list_customers(engine: TheEngine, after: After = None, limit: Limit = 100) -
     return CustomerPage(items=[CustomerOut.model_validate(c) for c in page], next=following)
 
 
-@router.put("/{key:path}", response_model=CustomerOut, responses=problems(400, 409, 413))
+@router.put(f"/{anything('key')}", response_model=CustomerOut, responses=problems(400, 409, 413, 507))
 def put_customer(engine: TheEngine, key: Annotated[Key, Path()], customer: CustomerIn) -> CustomerOut:
     """Add a customer or replace it, its subjects included."""
     engine.put_customers([_customer(engine, key, customer)])
     return CustomerOut.model_validate(engine.store.customers.get(key))
 
 
-@router.get("/{key:path}", response_model=CustomerOut, responses=problems(404))
+@router.get(f"/{anything('key')}", response_model=CustomerOut, responses=problems(404))
 def read_customer(engine: TheEngine, key: Annotated[Key, Path()]) -> CustomerOut:
     return CustomerOut.model_validate(engine.store.customers.get(key))
 

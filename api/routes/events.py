@@ -1,20 +1,18 @@
 """Usage goes in: the way of an event from the body to its verdict."""
 
-import asyncio
 import os
+import random
 import re
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import asdict
 from functools import partial
-from uuid import uuid4
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from api.documentation import Responses, body, problems
-from api.engine import Engine
 from api.frames import ARROW, CSV, JSON, PARQUET, json_response
 from api.models import BatchAnswer
 from api.plain_route import PlainRoute
@@ -22,6 +20,7 @@ from api.wiring import TheEngine
 from ingest.decode import unpack
 from ingest.decode.binary_mode import is_binary_mode, structured_event
 from ingest.errors import Overloaded
+from ingest.log import UsageLog
 from ingest.verdicts import CONFLICT, DUPLICATE, BatchVerdict
 from store.errors import Refused
 
@@ -42,7 +41,7 @@ _EVENT = {
     "time": "2026-10-01T12:00:00Z",
     "data": {"provider": "openai", "model": "gpt-4o", "input_tokens": 1200, "output_tokens": 350},
 }
-_BODY = {
+BODY = {
     "application/cloudevents-batch+json": [_EVENT],
     "application/cloudevents+json": _EVENT,
     JSON: [_EVENT],
@@ -52,14 +51,14 @@ _BODY = {
     ARROW: None,
     PARQUET: None,
 }
-_ATOMIC = {
+ATOMIC = {
     "name": "atomic",
     "in": "query",
     "description": "take all events of the batch, or none: then the answer is 422 with what is wrong",
     "schema": {"type": "string", "enum": ["true", "false"], "default": "false"},
 }
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
-_ANSWERS: Responses = {
+ANSWERS: Responses = {
     207: {"model": BatchAnswer, "description": "Some events are rejected or conflict; the others are kept"},
     422: {"model": BatchAnswer, **problems(422)[422], "description": "No event of the batch is kept"},
 }
@@ -68,10 +67,10 @@ _ANSWERS: Responses = {
 @router.post(
     "",
     response_model=BatchAnswer,
-    responses={**_ANSWERS, **problems(400, 413, 415, 503, 507)},
+    responses={**ANSWERS, **problems(400, 413, 415, 503, 507)},
     openapi_extra={
-        **body(_BODY, "one CloudEvent or many: JSON, one JSON a line, or a table with one row for each"),
-        "parameters": [_ATOMIC],
+        **body(BODY, "one CloudEvent or many: JSON, one JSON a line, or a table with one row for each"),
+        "parameters": [ATOMIC],
     },
 )
 async def post_events(request: Request, engine: TheEngine) -> Response:
@@ -82,29 +81,30 @@ async def post_events(request: Request, engine: TheEngine) -> Response:
     are not are listed by `GET /v1/rejections`, unless the batch is atomic. A CloudEvent in binary mode has its
     attributes in `ce-` headers. A body may have `Content-Encoding: gzip` or `zstd`.
     """
-    request_id = _request_id(request)
-    submit = _submission(request, engine, await request.body(), request_id)
-    verdict = await asyncio.wrap_future(await submit)
-    return json_response(answer(verdict), _status(verdict), {"X-Request-Id": request_id})
+    request_id = request_id_of(request)
+    submit = submission(request, engine.log, await request.body(), request_id)
+    verdict = await request.app.state.futures.wrap(await submit)
+    return json_response(answer(verdict), status_of(verdict), {"X-Request-Id": request_id})
 
 
-def _submission(request: Request, engine: Engine, body: bytes, request_id: str) -> "Awaitable[Future[BatchVerdict]]":
+def submission(request: Request, log: UsageLog, body: bytes, request_id: str) -> "Awaitable[Future[BatchVerdict]]":
+    """Hand a body to `log`, as the headers and parameters of the request say."""
     content_type, encoding = request.headers.get("content-type", ""), request.headers.get("content-encoding", "")
     if is_binary_mode(request.scope["headers"]):
-        data = unpack(body, CLOUDEVENT, encoding, engine.log.limits)
+        data = unpack(body, CLOUDEVENT, encoding, log.limits)
         body, content_type, encoding = structured_event(request.scope["headers"], data), CLOUDEVENT, ""
     submit = partial(
-        engine.log.submit,
+        log.submit,
         body,
         content_type,
         content_encoding=encoding,
-        is_atomic=_is_atomic(request),
+        is_atomic=is_atomic(request),
         request_id=request_id,
     )
-    return _submitted(submit, is_large=len(body) > DECODED_AT_ONCE_BYTES or bool(encoding))
+    return submitted(submit, is_large=len(body) > DECODED_AT_ONCE_BYTES or bool(encoding))
 
 
-async def _submitted(submit: "Callable[[], Future[BatchVerdict]]", *, is_large: bool) -> "Future[BatchVerdict]":
+async def submitted(submit: "Callable[[], Future[BatchVerdict]]", *, is_large: bool) -> "Future[BatchVerdict]":
     """Decode a small body here and a large one in a thread (docs/decisions/0001): quota checks do not wait for it."""
     if not is_large:
         return submit()
@@ -113,7 +113,7 @@ async def _submitted(submit: "Callable[[], Future[BatchVerdict]]", *, is_large: 
     return await to_thread.run_sync(submit, limiter=_decoders)
 
 
-def _is_atomic(request: Request) -> bool:
+def is_atomic(request: Request) -> bool:
     """Read by hand: to declare it to FastAPI costs more than to read it."""
     if not request.scope["query_string"]:
         return False
@@ -123,13 +123,13 @@ def _is_atomic(request: Request) -> bool:
     return text == "true"
 
 
-def _request_id(request: Request) -> str:
+def request_id_of(request: Request) -> str:
     """As the caller has named it, or a new one."""
     given = request.headers.get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+    return given if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
 
 
-def _status(verdict: BatchVerdict) -> int:
+def status_of(verdict: BatchVerdict) -> int:
     refused = verdict.conflict + verdict.rejected
     nothing_kept = refused == verdict.total or verdict.is_atomic_refusal
     return 200 if not refused else 422 if nothing_kept else 207

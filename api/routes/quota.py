@@ -16,6 +16,7 @@ from starlette.responses import Response
 from api.engine import Engine
 from api.frames import json_response
 from api.models import QuotaOut
+from api.paths import anything
 from rating.core.money import plain
 from rating.core.quota import QuotaAnswer
 from store.errors import Refused
@@ -39,7 +40,7 @@ _PARAMETERS = [
 
 
 @router.get(
-    "/{subject:path}/{feature}",
+    f"/{anything('subject')}/{{feature}}",
     response_model=QuotaOut,
     responses={
         403: {"model": QuotaOut, "description": "No plan of the subject's customer has this feature"},

@@ -14,7 +14,7 @@ router = APIRouter(prefix="/v1/rating-runs", tags=["rating"])
 RunId = Annotated[str, Path(description="of a rating run")]
 
 
-@router.post("", status_code=201, response_model=RunOut, responses=problems(400, 413))
+@router.post("", status_code=201, response_model=RunOut, responses=problems(400, 413, 507))
 def start_run(engine: TheEngine, given: RunIn, response: Response) -> RunOut:
     """Rate a period: every acknowledged event, the catalog in force, all customers at once. Answers when it is done.
 

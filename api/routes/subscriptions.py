@@ -14,6 +14,7 @@ from api.models import (
     SubscriptionPage,
     SubscriptionWithKey,
 )
+from api.paths import anything
 from api.wiring import After, Limit, TheEngine
 from store.subscriptions import Subscription
 
@@ -22,7 +23,7 @@ router = APIRouter(prefix="/v1/subscriptions", tags=["customers"])
 Many = Annotated[list[SubscriptionWithKey], Body(max_length=BULK_MAX)]
 
 
-@router.post("", response_model=Stored, responses=problems(400, 413))
+@router.post("", response_model=Stored, responses=problems(400, 413, 507))
 def put_subscriptions(engine: TheEngine, subscriptions: Many) -> Stored:
     """Add or replace many subscriptions at once: all of them, or none when one is refused."""
     engine.put_subscriptions([_subscription(given.key, given) for given in subscriptions])
@@ -42,14 +43,14 @@ def list_subscriptions(
     return SubscriptionPage(items=[SubscriptionOut.model_validate(s) for s in page], next=following)
 
 
-@router.put("/{key:path}", response_model=SubscriptionOut, responses=problems(400, 413))
+@router.put(f"/{anything('key')}", response_model=SubscriptionOut, responses=problems(400, 413, 507))
 def put_subscription(engine: TheEngine, key: Annotated[Key, Path()], subscription: SubscriptionIn) -> SubscriptionOut:
     """Add a subscription or replace it."""
     engine.put_subscriptions([_subscription(key, subscription)])
     return SubscriptionOut.model_validate(engine.store.subscriptions.get(key))
 
 
-@router.get("/{key:path}", response_model=SubscriptionOut, responses=problems(404))
+@router.get(f"/{anything('key')}", response_model=SubscriptionOut, responses=problems(404))
 def read_subscription(engine: TheEngine, key: Annotated[Key, Path()]) -> SubscriptionOut:
     return SubscriptionOut.model_validate(engine.store.subscriptions.get(key))
 

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from api.documentation import problems, tables
 from api.frames import JSON, json_response, media_of, rows, table_response
 from api.models import Key, UsageOut
+from api.paths import anything
 from api.usage import UsageQuery, Window
 from api.wiring import TheEngine
 
@@ -17,7 +18,7 @@ router = APIRouter(prefix="/v1/meters", tags=["usage"])
 
 
 @router.get(
-    "/{key:path}/usage",
+    f"/{anything('key')}/usage",
     response_model=UsageOut,
     responses={200: tables("One row for each window and group that has usage"), **problems(404, 406)},
 )

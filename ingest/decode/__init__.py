@@ -1,6 +1,7 @@
 """From the bytes of a body to columns. Numbers are read from digits; what is wrong with one event stays with it."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from ingest.decode.numbers import Problem
 from ingest.decode.originals import json_items
 from ingest.decode.repeated_keys import may_repeat_keys, repeated_keys
 from ingest.decode.tables import decode_csv, decode_parquet
+from ingest.decode.uniform import UniformBody, read_uniform, uniform_body
 from ingest.errors import TooManyEvents, UnsupportedContentType
 from ingest.limits import IngestLimits
 from rating.core.schema import PropertyType
@@ -32,7 +34,11 @@ def decode(body: bytes, content_type: str, properties: Mapping[str, PropertyType
     """
     check_size(len(body), limits.arrow_bytes if is_columnar(media_type_of(content_type)) else limits.inflated_bytes)
     values = read_values(body, content_type, properties, limits)
-    return typed(values) if values is not None else _decode_table(body, content_type, properties, limits)
+    if values is None:
+        return _decode_table(body, content_type, properties, limits)
+    if isinstance(values, JsonValues):
+        return typed(values)
+    return read_uniform([values]) or typed(values.read())
 
 
 def unpack(body: bytes, content_type: str, content_encoding: str, limits: IngestLimits) -> bytes:
@@ -50,21 +56,32 @@ def unpack(body: bytes, content_type: str, content_encoding: str, limits: Ingest
 
 def read_values(
     body: bytes, content_type: str, properties: Mapping[str, PropertyType], limits: IngestLimits
-) -> JsonValues | None:
-    """The events of a body that is JSON or NDJSON, checked but not typed yet; null when it is something else.
+) -> JsonValues | UniformBody | None:
+    """The events of a body that is JSON or NDJSON, checked but not typed yet; null when it is something else. A body
+    that looks as if all its events were written alike is not checked yet either.
 
     Raises UnreadableBody, BodyTooLarge.
     """
     media_type = media_type_of(content_type)
-    if media_type in JSON_KINDS:
-        _check_values(body, limits)
-        values = read_json(body, JSON_KINDS[media_type], properties, events_max=limits.events_per_batch)
-    elif media_type in NDJSON:
+    if JSON_KINDS.get(media_type, "one") != "one":
+        uniform = uniform_body(body, properties, limits, partial(_read_values, body, media_type, properties, limits))
+        if uniform is not None:
+            return uniform
+    if media_type in JSON_KINDS or media_type in NDJSON:
+        return _read_values(body, media_type, properties, limits)
+    return None
+
+
+def _read_values(
+    body: bytes, media_type: str, properties: Mapping[str, PropertyType], limits: IngestLimits
+) -> JsonValues:
+    if media_type in NDJSON:
         lines = lines_of(body)
         _check_events(len(lines), limits)
         values = read_lines(lines, properties)
     else:
-        return None
+        _check_values(body, limits)
+        values = read_json(body, JSON_KINDS[media_type], properties, events_max=limits.events_per_batch)
     _check_events(len(values), limits)
     _note_problems(body, media_type, values, limits)
     return values

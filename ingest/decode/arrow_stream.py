@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from msgspec import Raw
 from pyarrow import types
 
-from ingest.decode.checks import has_nul, nul_in_events
+from ingest.decode.checks import check_columns, has_nul, nul_in_events
 from ingest.decode.columns import (
     Decoded,
     Problems,
@@ -28,6 +28,7 @@ from ingest.decode.columns import (
 )
 from ingest.decode.json_body import TEXT_ATTRIBUTES, read_data_texts, take_apart
 from ingest.decode.numbers import Problem
+from ingest.decode.repeated_keys import repeated_in_data
 from ingest.decode.undeclared import json_objects
 from ingest.errors import BodyTooLarge, UnreadableBody
 from ingest.limits import IngestLimits
@@ -43,12 +44,12 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 def decode_arrow(body: bytes, properties: Mapping[str, PropertyType], limits: IngestLimits) -> Decoded:
     """Read a stream; what its columns take in memory is bounded too."""
     try:
-        return decode_table(read_stream(body, limits), properties)
+        return decode_table(read_stream(body, limits), properties, limits)
     except UNREADABLE as error:
         raise UnreadableBody(f"the body is not an Arrow IPC stream of values that can be read: {error}") from error
 
 
-def decode_table(table: pa.Table, properties: Mapping[str, PropertyType]) -> Decoded:
+def decode_table(table: pa.Table, properties: Mapping[str, PropertyType], limits: IngestLimits) -> Decoded:
     """The columns of a table, whatever format it came in; no name is there twice. Raises one of UNREADABLE."""
     columns: dict[str, pl.Series] = {}
     problems: Problems = {}
@@ -57,7 +58,7 @@ def decode_table(table: pa.Table, properties: Mapping[str, PropertyType]) -> Dec
         problems = found | problems
     columns["time"], found = _time(table)
     problems = found | problems
-    columns["data"], from_data, found = _data(table, properties)
+    columns["data"], from_data, found = _data(table, properties, limits)
     problems = found | problems
     for name, kind in properties.items():
         column, found = _property(table, name, kind)
@@ -72,6 +73,7 @@ def read_stream(body: bytes, limits: IngestLimits) -> pa.Table:
     """The rows of a stream, validated. Raises UnreadableBody, BodyTooLarge, or one of UNREADABLE."""
     batches, rows, size = [], 0, 0
     reader = pa.ipc.open_stream(pa.py_buffer(body))
+    check_columns(reader.schema.names, limits)
     for batch in reader:
         batch.validate(full=True)  # before anything else looks at it: `nbytes` of wrong offsets kills the process
         rows, size = rows + batch.num_rows, size + batch.nbytes
@@ -80,11 +82,7 @@ def read_stream(body: bytes, limits: IngestLimits) -> pa.Table:
                 f"more than {limits.events_per_batch} events or {limits.arrow_bytes} bytes; send less at once"
             )
         batches.append(batch)
-    table = pa.Table.from_batches(batches, reader.schema)
-    repeated = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
-    if repeated:
-        raise UnreadableBody(f"the stream has more than one column named {repeated}")
-    return table
+    return pa.Table.from_batches(batches, reader.schema)
 
 
 def _attribute(table: pa.Table, name: str) -> tuple[pl.Series, Problems]:
@@ -119,7 +117,7 @@ def _time(table: pa.Table) -> tuple[pl.Series, Problems]:
 
 
 def _data(
-    table: pa.Table, properties: Mapping[str, PropertyType]
+    table: pa.Table, properties: Mapping[str, PropertyType], limits: IngestLimits
 ) -> tuple[pl.Series, dict[str, tuple[pl.Series, Problems]], Problems]:
     """The remainder, the declared properties that were found in `data`, and the events whose data is not an object."""
     column = _column(table, "data")
@@ -130,7 +128,10 @@ def _data(
     if column.null_count == len(column):
         undeclared = {name: _plain(table.column(name)) for name in extras}
         return json_objects(undeclared) if undeclared else _nulls("data", table.num_rows), {}, {}
-    objects, problems = read_data_texts(_texts(column, "data").to_list())
+    texts = _texts(column, "data").to_list()
+    objects, problems = read_data_texts(texts)
+    if limits.refuse_repeated_keys:
+        problems = repeated_in_data(texts, objects) | problems
     for name in extras:
         for data, value in zip(objects, table.column(name).to_pylist(), strict=True):
             if value is not None and (encoded := _encode(value)) != b"null":
@@ -196,7 +197,7 @@ def _texts(column: pa.ChunkedArray, name: str) -> pl.Series:
 
 
 def _nulls(name: str, length: int) -> pl.Series:
-    return pl.repeat(None, length, dtype=pl.String, eager=True).alias(name)
+    return pl.Series(name, [None], pl.String).new_from_index(0, length)
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -1,17 +1,19 @@
 """What decoded events may not hold, whatever content type they came in: NUL, deep or wide `data`."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
 import msgspec
+import numpy as np
 import polars as pl
 import pyarrow as pa
 from msgspec import Raw
 from pyarrow import types
 
 from ingest.decode.columns import Problems
-from ingest.decode.numbers import Problem
+from ingest.decode.numbers import Problem, shown
+from ingest.errors import TooManyColumns, UnreadableBody
 from ingest.limits import IngestLimits
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
@@ -28,6 +30,8 @@ def data_problems(data: Iterable[str | None], limits: IngestLimits) -> Problems:
 
     A text with few brackets and keys in all passes at once; only others are looked into.
     """
+    if isinstance(data, pl.Series) and _all_in_column_are_flat(data, limits):
+        return {}
     values = data.to_list() if isinstance(data, pl.Series) else list(data)
     texts = [text for text in values if text is not None]
     if not texts or _all_are_flat(texts, limits):
@@ -60,11 +64,22 @@ def has_nul(table: pa.Table) -> bool:
     )
 
 
+def check_columns(names: Sequence[str], limits: IngestLimits) -> None:
+    """Raise UnreadableBody when a name is there twice, TooManyColumns when there are too many."""
+    if len(names) > limits.columns:
+        raise TooManyColumns(f"the body has {len(names)} columns; send at most {limits.columns}")
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise UnreadableBody(f"there is more than one column named {shown(', '.join(repeated))}")
+
+
 def _may_have_nul(column: pa.ChunkedArray, *, is_json: bool) -> bool:
     if not (types.is_string(column.type) or types.is_large_string(column.type)):
         return False
-    texts = [buffer.to_pybytes() for chunk in column.chunks if (buffer := chunk.buffers()[2]) is not None]
-    return any(b"\0" in text or (is_json and b"\\u0000" in text) for text in texts)
+    buffers = [buffer for chunk in column.chunks if (buffer := chunk.buffers()[2]) is not None and buffer.size]
+    if any(np.frombuffer(buffer, np.uint8).min() == 0 for buffer in buffers):
+        return True
+    return is_json and any(b"\\u0000" in buffer.to_pybytes() for buffer in buffers)
 
 
 def _all_are_flat(texts: list[str], limits: IngestLimits) -> bool:
@@ -72,6 +87,18 @@ def _all_are_flat(texts: list[str], limits: IngestLimits) -> bool:
     joined = "".join(texts)
     brackets = joined.count("{") + joined.count("[")
     return brackets == len(texts) and max(map(len, texts)) <= _MEMBER_BYTES_MIN * limits.data_properties
+
+
+def _all_in_column_are_flat(data: pl.Series, limits: IngestLimits) -> bool:
+    """The same, looking at the memory of the column as a whole."""
+    array = data.to_arrow(compat_level=pl.CompatLevel.oldest())
+    if not len(array):
+        return True
+    ends = np.frombuffer(array.buffers()[1], np.int64)[array.offset : array.offset + len(array) + 1]
+    characters = np.frombuffer(array.buffers()[2] or b"", np.uint8)[ends[0] : ends[-1]]
+    brackets = np.count_nonzero(characters == ord("{")) + np.count_nonzero(characters == ord("["))
+    longest = int((ends[1:] - ends[:-1]).max())
+    return brackets <= len(array) - array.null_count and longest <= _MEMBER_BYTES_MIN * limits.data_properties
 
 
 def _is_suspect(text: str, limits: IngestLimits) -> bool:

@@ -113,9 +113,12 @@ def text_column(name: str, values: Sequence[object]) -> tuple[pl.Series, Problem
     return pl.Series(property_column(name), texts, dtype=pl.String), problems
 
 
-def time_column(texts: Sequence[str | None]) -> tuple[pl.Series, Problems]:
+def time_column(texts: Sequence[str | None] | pl.Series) -> tuple[pl.Series, Problems]:
     """Instants in UTC from RFC 3339 text: as one vector when Arrow reads them all, one by one by the same rule else."""
-    column = pa.array(texts, pa.string())
+    if isinstance(texts, pl.Series):
+        column = texts.to_arrow(compat_level=pl.CompatLevel.oldest())
+    else:
+        column = pa.array(texts, pa.string())
     for read_all in (_microseconds, _nanoseconds):
         with suppress(pa.ArrowInvalid):
             return instant_column(read_all(column))

@@ -7,7 +7,7 @@ pair by pair (docs/decisions/0009 has the figures).
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -59,6 +59,17 @@ def repeated_keys(items: Sequence[bytes]) -> Problems:
     return {row: _problem(key) for row, key in found if key is not None}
 
 
+def repeated_in_data(texts: Sequence[str | None], objects: Sequence[Mapping[str, Raw]]) -> Problems:
+    """The events whose `data`, a JSON text that was read as the object beside it, has a key twice."""
+    rows = (
+        row
+        for row, (text, found) in enumerate(zip(texts, objects, strict=True))
+        if text is not None and (text.count('":') != len(found) or _SPACE_BEFORE_COLON.search(text.encode()))
+    )
+    keys = ((row, _repeated_of(texts[row] or "", is_event=False)) for row in rows)
+    return {row: _problem(key) for row, key in keys if key is not None}
+
+
 def _all_have_data(values: JsonValues) -> bool:
     columns = [values.data, *values.properties.values()]
     if any(None not in column for column in columns):
@@ -77,15 +88,19 @@ def _versions(body: bytes) -> int:
 
 def _repeated(item: bytes) -> str | None:
     """The first key that is twice in an event, or in its `data`."""
-    if _keys_differ(item):
-        return None
+    return None if _keys_differ(item) else _repeated_of(item, is_event=True)
+
+
+def _repeated_of(item: bytes | str, *, is_event: bool) -> str | None:
+    """The same, pair by pair; of an object that is no event, only its own keys."""
     try:
         event = json.loads(item, object_pairs_hook=_Pairs, parse_int=str, parse_float=str)
     except (ValueError, RecursionError):
         return None
     if not isinstance(event, _Pairs):
         return None
-    parts = [event, *(value for key, value in event if key == "data" and isinstance(value, _Pairs))]
+    data = [value for key, value in event if is_event and key == "data" and isinstance(value, _Pairs)]
+    parts = [event, *data]
     return next((key for part in parts if (key := _first_repeated(part)) is not None), None)
 
 

@@ -6,16 +6,17 @@ an empty string. A row with another number of cells than the header refuses that
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
 from ingest.decode.arrow_stream import UNREADABLE, decode_table
+from ingest.decode.checks import check_columns
 from ingest.decode.columns import Decoded
 from ingest.decode.numbers import Problem, shown
-from ingest.errors import BodyTooLarge, TooManyColumns, TooManyEvents, UnreadableBody
+from ingest.errors import BodyTooLarge, TooManyEvents, UnreadableBody
 from ingest.limits import IngestLimits
 from rating.core.schema import PropertyType
 
@@ -31,7 +32,7 @@ def decode_csv(body: bytes, properties: Mapping[str, PropertyType], limits: Inge
     """Raises UnreadableBody, TooManyColumns."""
     try:
         table, broken = read_csv(body, limits)
-        decoded = decode_table(table, properties)
+        decoded = decode_table(table, properties, limits)
     except UNREADABLE as error:
         raise UnreadableBody(f"the body is not CSV in UTF-8 with a header row: {error}") from error
     for row, text in broken.items():
@@ -43,7 +44,7 @@ def decode_csv(body: bytes, properties: Mapping[str, PropertyType], limits: Inge
 def decode_parquet(body: bytes, properties: Mapping[str, PropertyType], limits: IngestLimits) -> Decoded:
     """Raises UnreadableBody, BodyTooLarge."""
     try:
-        return decode_table(read_parquet(body, limits), properties)
+        return decode_table(read_parquet(body, limits), properties, limits)
     except (*UNREADABLE, NotImplementedError) as error:
         raise UnreadableBody(f"the body is not a Parquet file of values that can be read: {error}") from error
 
@@ -93,15 +94,6 @@ def read_parquet(body: bytes, limits: IngestLimits) -> pa.Table:
             _check_memory(size, limits)
             batches.append(batch)
         return pa.Table.from_batches(batches, schema)
-
-
-def check_columns(names: Sequence[str], limits: IngestLimits) -> None:
-    """Raise UnreadableBody when a name is there twice, TooManyColumns when there are too many."""
-    if len(names) > limits.columns:
-        raise TooManyColumns(f"the body has {len(names)} columns; send at most {limits.columns}")
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise UnreadableBody(f"there is more than one column named {shown(', '.join(repeated))}")
 
 
 def _header(body: bytes) -> list[str]:

@@ -9,6 +9,6 @@ secret.py   the secret under which identities are hashed
 """
 
 from ingest.identity_index.index import IdentityIndex
-from ingest.identity_index.opening import forget, open_index
+from ingest.identity_index.opening import forget, open_index, open_runs
 
-__all__ = ["IdentityIndex", "forget", "open_index"]
+__all__ = ["IdentityIndex", "forget", "open_index", "open_runs"]

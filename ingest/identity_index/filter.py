@@ -44,13 +44,6 @@ def set_bits(words: Words, high: Words, low: Words) -> None:
     words[places[starts] + 1] |= np.bitwise_or.reduceat(_second_masks(low), starts)
 
 
-def set_bits_unordered(words: Words, high: Words, low: Words) -> None:
-    """The same for identities in any order."""
-    places = _places(words, high)
-    np.bitwise_or.at(words, places, first_masks(low))
-    np.bitwise_or.at(words, places + 1, _second_masks(low))
-
-
 def passing(words: Words, high: Words, low: Words, first: Words) -> npt.NDArray[np.intp]:
     """The rows that the filter lets through: all that were put in, and a few more. `first` are their first masks."""
     places = _places(words, high)

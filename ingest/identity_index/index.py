@@ -3,7 +3,8 @@
 New identities go to a table in memory. A full table is set aside, written as a run by a thread of the index, and
 dropped; that thread also merges runs. So whoever commits events never sorts, writes or merges, and a lookup of new
 events touches memory only. What cannot be written is tried again: meanwhile the tables stay in memory, and when there
-are `WAITING_MAX` of them, lookups wait and then fail, so that memory stays bounded.
+are `WAITING_MAX` of them, lookups wait, so that memory stays bounded: while the disk is slow until it has caught up,
+while it is full not at all (DiskFull: nobody is told more than that), and when it fails until that has lasted.
 """
 
 import logging
@@ -13,13 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
+from ingest.errors import DiskFull
 from ingest.identity import BodyHash, IdentityHash
 from ingest.identity_index import filter as bits
 from ingest.identity_index.merge import due, merged
 from ingest.identity_index.recent import RecentIdentities
 from ingest.identity_index.records import Records, Words, in_order, pieces
 from ingest.identity_index.run import Coverage, Run, RunDamaged, write_run
-from rating.disk import Disk
+from rating.disk import Disk, is_full
 
 RECENT_EVENTS = 1 << 20
 WAITING_MAX = 8
@@ -74,18 +76,24 @@ class IdentityIndex:
     def lookup(self, identity: IdentityHash) -> tuple[np.ndarray, BodyHash]:
         """Whether each identity is known, and the fingerprint of its event (0 where it is not).
 
-        Raises OSError when the disk fails, also when what is in memory could not be written for long.
+        Raises DiskFull when what is in memory finds no room on the disk, OSError when the disk fails, also when what is
+        in memory could not be written for long.
         """
         asked = Records(*identity, np.zeros(len(identity[0]), np.int64))
         known, fingerprint = np.zeros(len(asked), bool), asked.fingerprint
-        rows, left, masks = np.arange(len(asked)), asked, bits.first_masks(asked.low)
+        rows, left = np.arange(len(asked)), asked
+        masks: Words | None = None
         for level in self._levels():
-            found, values = self._search(level, left, masks)
+            if isinstance(level, RecentIdentities):
+                found, values = level.find(left)
+            else:
+                masks = bits.first_masks(left.low) if masks is None else masks
+                found, values = self._search(level, left, masks)
             if len(found):
                 known[rows[found]] = True
                 fingerprint[rows[found]] = values
                 others = np.flatnonzero(~known[rows])
-                rows, left, masks = rows[others], left[others], masks[others]
+                rows, left, masks = rows[others], left[others], None if masks is None else masks[others]
         return known, fingerprint
 
     def add(self, identity: IdentityHash, fingerprint: BodyHash) -> None:
@@ -115,9 +123,9 @@ class IdentityIndex:
             self._changed.notify_all()
         self._thread.join()
 
-    def _search(self, level: RecentIdentities | Run, asked: Records, masks: Words) -> tuple[np.ndarray, BodyHash]:
+    def _search(self, run: Run, asked: Records, masks: Words) -> tuple[np.ndarray, BodyHash]:
         try:
-            return level.find(asked, masks)
+            return run.find(asked, masks)
         except RunDamaged as error:
             self._give_up(error)
             raise
@@ -133,9 +141,17 @@ class IdentityIndex:
     def _levels(self) -> tuple[RecentIdentities | Run, ...]:
         """Tables and runs, each identity in one of them; waits when too many tables wait to be written."""
         with self._changed:
-            if not self._changed.wait_for(lambda: len(self._waiting) < WAITING_MAX, WAIT_SECONDS):
-                raise self._failure or TimeoutError(f"{len(self._waiting)} tables of identities wait to be written")
+            while len(self._waiting) >= WAITING_MAX:
+                has_moved = self._changed.wait_for(self._has_room_or_is_full, WAIT_SECONDS)
+                failure = self._failure
+                if failure is not None and is_full(failure) and len(self._waiting) >= WAITING_MAX:
+                    raise DiskFull(f"the index of identities finds no room: {failure.strerror}; send it again later")
+                if failure is not None and not has_moved:
+                    raise failure
             return self._all()
+
+    def _has_room_or_is_full(self) -> bool:
+        return len(self._waiting) < WAITING_MAX or (self._failure is not None and is_full(self._failure))
 
     def _all(self) -> tuple[RecentIdentities | Run, ...]:
         return (self._recent, *reversed(self._waiting), *reversed(self._runs))

@@ -57,6 +57,15 @@ def open_index(
     return index
 
 
+def open_runs(disk: Disk, directory: Path, table: UsageTable, seeds: tuple[int, int]) -> list[Run]:
+    """The identities of all events of a `table` that will not change, as runs under the secret of another index; made
+    from the table where `directory` does not have them."""
+    disk.make_directory(directory)
+    for leftover in (*directory.glob("*.tmp"), *directory.glob("*.part")):
+        disk.unlink(leftover)
+    return _Opening(disk, directory, table, seeds, scheme_of(seeds), REBUILD_EVENTS).runs(table.last_sequence, 0)
+
+
 def forget(disk: Disk, directory: Path) -> None:
     """Remove the runs in `directory`, so that the next start makes them again: for events that the log has lost."""
     for path in directory.glob("*.run"):

@@ -1,17 +1,15 @@
 """The newest identities in memory: rows in the order of acceptance, and an open-addressed table that finds them.
 
 Work is done for all rows of a call at once: each round looks at one slot of every row that is still undecided. With a
-quarter of the slots taken at most, a handful of rounds is enough; a filter before it spares strangers even these.
+quarter of the slots taken at most, a handful of rounds is enough, and most strangers are told by the first.
 """
 
 import numpy as np
 import numpy.typing as npt
 
-from ingest.identity_index import filter as bits
 from ingest.identity_index.records import Records, Words
 
 SLOTS_PER_ROW = 4
-_SPREAD_HIGH, _SPREAD_LOW = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
 
 
 class RecentIdentities:
@@ -23,7 +21,6 @@ class RecentIdentities:
         self.capacity = capacity
         self._count = 0
         self._rows = Records(np.empty(capacity, np.uint64), np.empty(capacity, np.uint64), np.empty(capacity, np.int64))
-        self._words = bits.empty_filter(capacity)
         slot_bits = (SLOTS_PER_ROW * capacity - 1).bit_length()
         self._shift = np.uint64(64 - slot_bits)
         self._last_slot = (1 << slot_bits) - 1
@@ -35,7 +32,7 @@ class RecentIdentities:
     @property
     def memory_bytes(self) -> int:
         """What the arrays take."""
-        return 24 * self.capacity + self._slots.nbytes + self._words.nbytes
+        return 24 * self.capacity + self._slots.nbytes
 
     @property
     def room(self) -> int:
@@ -52,7 +49,6 @@ class RecentIdentities:
         rows = slice(self._count, self._count + len(records))
         for column, added in zip(_columns(self._rows), _columns(records), strict=True):
             column[rows] = added
-        bits.set_bits_unordered(self._words, records.high, records.low)
         self._count += len(records)
         self.last_sequence = last_sequence
         marks, slots = np.arange(rows.start + 1, rows.stop + 1, dtype=np.int32), self._first_slots(records)
@@ -62,13 +58,9 @@ class RecentIdentities:
             left = self._slots[slots] != marks
             marks, slots = marks[left], (slots[left] + 1) & self._last_slot
 
-    def find(self, records: Records, first_masks: Words) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.int64]]:
-        """Which rows of `records` are here (their fingerprints are not looked at), and the fingerprints they have.
-
-        `first_masks` are those of the filter.
-        """
-        rows = bits.passing(self._words, records.high, records.low, first_masks)
-        slots = self._first_slots(records[rows])
+    def find(self, records: Records) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.int64]]:
+        """Which rows of `records` are here (their fingerprints are not looked at), and the fingerprints they have."""
+        rows, slots = np.arange(len(records)), self._first_slots(records)
         found: list[npt.NDArray[np.intp]] = []
         places: list[npt.NDArray[np.int32]] = []
         while len(rows):
@@ -85,8 +77,7 @@ class RecentIdentities:
         return np.concatenate(found), self._rows.fingerprint[np.concatenate(places)]
 
     def _first_slots(self, records: Records) -> npt.NDArray[np.int64]:
-        mixed: Words = (records.high * _SPREAD_HIGH) ^ (records.low * _SPREAD_LOW)
-        return ((mixed * _SPREAD_HIGH) >> self._shift).astype(np.int64)
+        return (records.high >> self._shift).view(np.int64)
 
 
 def _columns(records: Records) -> tuple[Words, Words, npt.NDArray[np.int64]]:

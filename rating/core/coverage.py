@@ -5,7 +5,8 @@ from datetime import datetime
 import polars as pl
 
 from rating.core.periods import Month, month_in_zones
-from rating.core.schema import INSTANT, SUBSCRIPTION
+from rating.core.schema import INSTANT, SUBJECT_NUMBER, SUBSCRIPTION
+from rating.core.subjects import Usage, with_names
 
 SERVICE_PERIOD = pl.Schema(
     {
@@ -17,6 +18,9 @@ SERVICE_PERIOD = pl.Schema(
     }
 )
 """One row is one subscription in one billing period. Subscriptions not in force during the period have no row."""
+
+PAYER = "payer"
+"""The number of a row of SERVICE_PERIOD: what stands for its subscription and plan while usage is summed."""
 
 
 def service_periods(subscriptions: pl.DataFrame, month: Month) -> pl.DataFrame:
@@ -37,43 +41,52 @@ def scan_bounds(served: pl.DataFrame, month: Month) -> tuple[datetime, datetime]
     return start, end
 
 
-def subscribed_usage(usage: pl.LazyFrame, subjects: pl.DataFrame, served: pl.DataFrame) -> pl.LazyFrame:
-    """Each event once for each subscription that pays for it, with `subscription`, `plan` and the service period.
+def subscribed_usage(events: pl.LazyFrame, subjects: pl.DataFrame, served: pl.DataFrame) -> pl.LazyFrame:
+    """Each event once for each subscription that pays for it, with PAYER.
 
-    `subjects` is SUBJECT, `served` SERVICE_PERIOD. Drops events that no subscription covers: see `unsubscribed_usage`.
+    `subjects` is SUBJECT with numbers, `served` SERVICE_PERIOD. Drops events that no subscription covers: see
+    `unsubscribed_usage`.
     """
-    payers = served.select("subscription", "customer", "plan", "from", "to")
-    paid_by = subjects.join(payers, on="customer").drop("customer")
-    covered = usage.join(paid_by.lazy(), on="subject")
+    payers = with_payers(served).select(PAYER, "customer", "from", "to")
+    paid_by = subjects.join(payers, on="customer").select(SUBJECT_NUMBER, PAYER, "from", "to")
+    covered = events.join(paid_by.lazy(), on=SUBJECT_NUMBER)
     return covered.filter(pl.col("time") >= pl.col("from"), pl.col("time") < pl.col("to")).drop("from", "to")
 
 
-def unsubscribed_usage(
-    usage: pl.LazyFrame, subjects: pl.DataFrame, subscriptions: pl.DataFrame, month: Month
-) -> pl.LazyFrame:
-    """Events of `month` (in UTC) that no subscription covers: one row a `subject`, with its `customer` (null when the
-    subject is unknown), the number of `events` and the `first` and `last` instant."""
+def with_payers(served: pl.DataFrame) -> pl.DataFrame:
+    """`served` (SERVICE_PERIOD) with PAYER."""
+    return served.with_row_index(PAYER)
+
+
+def unsubscribed_usage(usage: Usage, subjects: pl.DataFrame, subscriptions: pl.DataFrame, month: Month) -> pl.LazyFrame:
+    """Events of `month` (in UTC) that no subscription covers: one row a `subject`, with the number of `events`, the
+    `first` and `last` instant, and its `customer` (null when the subject is unknown).
+
+    `subjects` is SUBJECT with numbers.
+    """
     start, end = month_in_zones(month, ["UTC"]).select("period_start", "period_end").row(0)
-    in_month = usage.filter(pl.col("time") >= start, pl.col("time") < end).select("subject", "time")
-    terms = subjects.join(subscriptions, on="customer").select("subject", "starts_at", "ends_at")
-    has_one = pl.len().over("subject") == 1
+    in_month = usage.events.filter(pl.col("time") >= start, pl.col("time") < end).select(SUBJECT_NUMBER, "time")
+    terms = subjects.join(subscriptions, on="customer").select(SUBJECT_NUMBER, "starts_at", "ends_at")
+    has_one = pl.len().over(SUBJECT_NUMBER) == 1
     uncovered = _outside_one(in_month, terms.filter(has_one), terms.filter(~has_one))
-    reported = uncovered.group_by("subject").agg(
+    reported = uncovered.group_by(SUBJECT_NUMBER).agg(
         pl.len().cast(pl.Int64).alias("events"), first=pl.col("time").min(), last=pl.col("time").max()
     )
-    return reported.join(subjects.lazy(), on="subject", how="left", validate="m:1").sort("subject")
+    owners = subjects.lazy().select(SUBJECT_NUMBER, "customer")
+    owned = with_names(reported, usage.subjects).join(owners, on=SUBJECT_NUMBER, how="left", validate="m:1")
+    return owned.select("subject", "events", "first", "last", "customer").sort("subject")
 
 
 def _outside_one(events: pl.LazyFrame, lone: pl.DataFrame, several: pl.DataFrame) -> pl.LazyFrame:
     """The events outside every term of their subject. `lone` are the terms of subjects that have one, the usual case
     and one join; events of the others meet each of their terms."""
     in_force = (pl.col("time") >= pl.col("starts_at")) & (pl.col("time") < pl.col("ends_at")).fill_null(True)
-    usual = events.join(several.lazy(), on="subject", how="anti") if several.height else events
-    outside = usual.join(lone.lazy(), on="subject", how="left", validate="m:1").filter(~in_force.fill_null(False))
+    usual = events.join(several.lazy(), on=SUBJECT_NUMBER, how="anti") if several.height else events
+    outside = usual.join(lone.lazy(), on=SUBJECT_NUMBER, how="left", validate="m:1").filter(~in_force.fill_null(False))
     if several.is_empty():
-        return outside.select("subject", "time")
+        return outside.select(SUBJECT_NUMBER, "time")
     # collected, so that both branches below see the same numbers
-    numbered = events.join(several.lazy(), on="subject", how="semi").with_row_index("event").collect().lazy()
-    covered = numbered.join(several.lazy(), on="subject").filter(in_force).select("event").unique()
+    numbered = events.join(several.lazy(), on=SUBJECT_NUMBER, how="semi").with_row_index("event").collect().lazy()
+    covered = numbered.join(several.lazy(), on=SUBJECT_NUMBER).filter(in_force).select("event").unique()
     others = numbered.join(covered, on="event", how="anti")
-    return pl.concat([outside.select("subject", "time"), others.select("subject", "time")])
+    return pl.concat([outside.select(SUBJECT_NUMBER, "time"), others.select(SUBJECT_NUMBER, "time")])

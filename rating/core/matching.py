@@ -8,6 +8,7 @@ import polars as pl
 
 from rating.core.book import Meter, PriceBook, PriceShape
 from rating.core.buckets import Boundaries, boundaries, clock_column, size_column, with_buckets
+from rating.core.coverage import PAYER, with_payers
 from rating.core.metering import metered_usage, summed_usage
 from rating.core.money import grouped_sum
 from rating.core.schema import QUANTITY, property_column
@@ -36,7 +37,11 @@ class Matched:
 
 
 def match_family(
-    usage: pl.LazyFrame, family: Sequence[Meter], book: PriceBook, bounds: tuple[datetime, datetime]
+    usage: pl.LazyFrame,
+    family: Sequence[Meter],
+    served: pl.DataFrame,
+    book: PriceBook,
+    bounds: tuple[datetime, datetime],
 ) -> Matched:
     """Meter `usage` (see `subscribed_usage`) once for a family of meters, and match what each has metered.
 
@@ -47,10 +52,12 @@ def match_family(
     if not charging:
         return Matched([], [])
     edges = boundaries(book, {meter.key for meter in charging}, *bounds)
-    by = ["subscription", "plan", *_columns(charging[0].group_by), *edges.columns]
+    dimensions = [*_columns(charging[0].group_by), *edges.columns]
     # collected here: left lazy, the events would be read and summed again for every meter (measured)
-    summed = summed_usage(with_buckets(usage, edges), charging, by).collect(engine="streaming").lazy()
-    matches = [_match_meter(metered_usage(summed, meter, by), meter, book, edges) for meter in charging]
+    summed = summed_usage(with_buckets(usage, edges), charging, [PAYER, *dimensions]).collect(engine="streaming")
+    owned = summed.lazy().join(with_payers(served).lazy(), on=PAYER, validate="m:1")
+    by = ["subscription", "plan", *dimensions]
+    matches = [_match_meter(metered_usage(owned, meter, by), meter, book, edges) for meter in charging]
     return Matched([f for m in matches for f in m.priced], [f for m in matches for f in m.unpriced])
 
 

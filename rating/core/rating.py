@@ -18,6 +18,7 @@ from rating.core.money import AmountOverflow, grouped_sum
 from rating.core.periods import Month
 from rating.core.pricing import tier_amounts
 from rating.core.schema import QUANTITY
+from rating.core.subjects import Usage, with_numbers
 
 UNPRICED = pl.Schema(
     {"plan": pl.String(), "meter": pl.String(), "group": pl.String(), "quantity": QUANTITY, "events": pl.Int64()}
@@ -37,20 +38,18 @@ class Rated:
     digest: str
 
 
-def rate(
-    usage: pl.LazyFrame, subjects: pl.DataFrame, subscriptions: pl.DataFrame, book: PriceBook, month: Month
-) -> Rated:
+def rate(usage: Usage, subjects: pl.DataFrame, subscriptions: pl.DataFrame, book: PriceBook, month: Month) -> Rated:
     """Rate `month`.
 
-    `usage` is USAGE_EVENT with the book's properties as columns and holds at least the events within
-    `coverage.scan_bounds`; `subjects` is SUBJECT, `subscriptions` SUBSCRIPTION. Raises AmountOverflow when an amount
-    does not fit.
+    `usage` has the book's properties as columns and holds at least the events within `coverage.scan_bounds`; `subjects`
+    is SUBJECT, `subscriptions` SUBSCRIPTION. Raises AmountOverflow when an amount does not fit.
     """
     served = service_periods(subscriptions, month)
     start, end = scan_bounds(served, month)
-    in_scan = usage.filter(pl.col("time") >= start, pl.col("time") < end)
-    paid = subscribed_usage(in_scan, subjects, served)
-    matches = [match_family(paid, family, book, (start, end)) for family in families(book.meters)]
+    numbered = with_numbers(subjects, usage.subjects)
+    in_scan = usage.events.filter(pl.col("time") >= start, pl.col("time") < end)
+    paid = subscribed_usage(in_scan, numbered, served)
+    matches = [match_family(paid, family, served, book, (start, end)) for family in families(book.meters)]
     priced = pl.concat([PRICED_USAGE.to_frame(eager=False), *(f for m in matches for f in m.priced)])
     amounts = tier_amounts(priced, book.rates, book.tiers, book.prices)
     tiers = [usage_tiers(amounts, book, served, str(month)), fee_tiers(book, served, str(month))]
@@ -60,7 +59,7 @@ def rate(
         grouped_sum(unpriced, ["plan", "meter", "group"], ["quantity"], pl.col("events").sum()).sort(
             "plan", "meter", "group"
         ),
-        unsubscribed_usage(in_scan, subjects, subscriptions, month),
+        unsubscribed_usage(Usage(in_scan, usage.subjects), numbered, subscriptions, month),
         unmetered_events(_of_month(in_scan, month), book.meters).sort("type"),
     )
 

@@ -30,6 +30,12 @@ USAGE_EVENT = pl.Schema(
 )
 """One row is one accepted usage event; (`source`, `id`) is unique. Declared properties follow as `data_<property>`."""
 
+SUBJECT_NUMBER = "subject_number"
+"""What stands for a subject inside this data directory, from 0; a number is never given to another subject."""
+
+SUBJECT_NUMBERS = pl.Schema({"subject": pl.String(), SUBJECT_NUMBER: pl.Int64()})
+"""One row is one subject of usage events and its number; both are unique."""
+
 SUBJECT = pl.Schema({"subject": pl.String(), "customer": pl.String()})
 """One row is one subject of usage events and the customer who pays for it; `subject` is unique."""
 
@@ -55,6 +61,16 @@ def usage_event_schema(properties: Mapping[str, PropertyType]) -> pl.Schema:
     """USAGE_EVENT followed by one typed column for each declared property, in the order given."""
     columns = {property_column(name): PROPERTY_DTYPE[kind] for name, kind in properties.items()}
     return pl.Schema({**USAGE_EVENT, **columns})
+
+
+def numbered_usage_schema(properties: Mapping[str, PropertyType]) -> pl.Schema:
+    """`usage_event_schema` with SUBJECT_NUMBER behind the subject: usage as it is scanned and rated."""
+    columns: dict[str, pl.DataType] = {}
+    for name, dtype in usage_event_schema(properties).items():
+        columns[name] = dtype
+        if name == "subject":
+            columns[SUBJECT_NUMBER] = SUBJECT_NUMBERS[SUBJECT_NUMBER]
+    return pl.Schema(columns)
 
 
 PRICE = pl.Schema(

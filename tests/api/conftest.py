@@ -124,7 +124,7 @@ def is_documented(response: httpx2.Response) -> None:
 def _patterns() -> list[tuple[re.Pattern[str], dict[str, Any]]]:
     """The paths as patterns, the longest first: the one that fits an address best."""
     paths = sorted(document()["paths"].items(), key=lambda item: -len(item[0]))
-    return [(re.compile(re.sub(r"\\{[^}]*\\}", ".+", re.escape(path)) + "$"), ops) for path, ops in paths]
+    return [(re.compile(re.sub(r"\\{[^}]*\\}", ".+", re.escape(path)) + r"\Z", re.DOTALL), ops) for path, ops in paths]
 
 
 def _operation(request: httpx2.Request) -> Any:

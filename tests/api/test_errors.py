@@ -119,6 +119,26 @@ def test_an_address_that_is_none_is_a_problem_document(
     assert answer.json()["status"] == status
 
 
+@pytest.mark.parametrize("key", ["%0A", "acme%0A", "a%0Ab", "a%0D%0Ab%2Fc"])
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/v1/customers/{}", 422),
+        ("/v1/subscriptions/{}", 422),
+        ("/v1/meters/{}/usage", 422),
+        ("/v1/quota/{}/tokens", 403),
+        ("/v1/quota/acme/{}", 403),
+        ("/api/v1/meters/{}", 404),
+        ("/api/v1/meters/{}/subjects", 404),
+        ("/api/{}", 404),
+    ],
+)
+def test_a_line_feed_in_a_path_is_part_of_the_key(sold: httpx2.Client, path: str, status: int, key: str) -> None:
+    answer = sold.get(path.format(key))
+    assert answer.status_code == status
+    assert answer.json().get("status", status) == status
+
+
 def test_a_body_that_is_no_text_is_a_problem_document(client: httpx2.Client) -> None:
     answer = client.put("/v1/customers/x", content=b"\xff{", headers={"content-type": "application/json"})
     assert answer.status_code == 400

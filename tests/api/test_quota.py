@@ -1,6 +1,7 @@
 """The question of a gateway, and the signal when a limit is reached. The limit is 2,000 tokens a month."""
 
 import json
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 import httpx2
 import polars as pl
 import pytest
+from sqlalchemy import Connection
+from sqlalchemy.event import listen
 from starlette.testclient import TestClient
 
 from api.app import create_app
@@ -18,6 +21,8 @@ from rating.catalog import compile_catalog, load_catalog
 from rating.core.schema import SUBJECT, SUBSCRIPTION, usage_event_schema
 from rating.live_quota import Terms
 from store.customers import Customer
+from store.errors import DatabaseFull, DatabaseUnavailable
+from store.signals import Signal
 from tests.api.conftest import CATALOG, NOW, event
 from tests.api.test_events import post
 
@@ -167,3 +172,76 @@ def test_counters_stay_right_while_terms_change_under_load(sold: httpx2.Client, 
         for future in done:
             future.result(60)
     assert ask(sold).json()["used"] == str(8 * 20)
+
+
+class FullDatabase:
+    """The database of `engine` without room for one more record, until `has_room`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.pages = 1  # taken for as many as there are
+        listen(engine.store.engine, "begin", self._limit)
+        big = "x" * 200
+        fillers = (Signal(f"filler-{number}", "filler", "acme", NOW, {"text": big}) for number in range(1_000))
+        with pytest.raises(DatabaseFull):
+            _record_each(engine, fillers)
+
+    def has_room(self) -> None:
+        self.pages = 1 << 30
+
+    def _limit(self, connection: Connection) -> None:
+        connection.exec_driver_sql(f"PRAGMA max_page_count={self.pages}")
+
+
+def _record_each(engine: Engine, signals: Iterable[Signal]) -> None:
+    for signal in signals:
+        engine.store.signals.record([signal])
+
+
+def exhausted(client: httpx2.Client) -> list[dict[str, Any]]:
+    found = client.get("/v1/signals", params={"limit": 1000}).json()["items"]
+    return [signal["data"]["event"] for signal in found if signal["type"] == "quota.exhausted"]
+
+
+def test_a_full_database_refuses_no_event_and_loses_and_doubles_no_signal(sold: httpx2.Client, engine: Engine) -> None:
+    full = FullDatabase(engine)
+    for number, tokens in enumerate((1999, 1, 5)):
+        use(sold, str(number), tokens)
+    assert ask(sold).json()["reason"] == "exhausted"
+    assert exhausted(sold) == []
+    assert engine.failure is None
+    refused = sold.post("/v1/customers", json=[{"key": f"other-{number}"} for number in range(200)])
+    assert (refused.status_code, refused.headers["retry-after"]) == (507, "1")
+    full.has_room()
+    for _ in range(2):
+        assert exhausted(sold) == [{"source": "gateway", "id": "1"}]
+    assert sold.put("/v1/customers/other", json={}).status_code == 200
+    use(sold, "3", 5)
+    assert exhausted(sold) == [{"source": "gateway", "id": "1"}]
+
+
+def test_a_signal_that_was_not_recorded_is_found_by_the_next_start(
+    sold: httpx2.Client, engine: Engine, settings: Settings
+) -> None:
+    FullDatabase(engine)
+    use(sold, "1", 2000)
+    assert exhausted(sold) == []
+    engine.close()
+    again = Engine.open(settings, now=lambda: NOW)
+    recorded = [signal.data["event"]["id"] for signal in again.signals(0, 1_000) if signal.type == "quota.exhausted"]
+    again.close()
+    assert recorded == ["1"]
+
+
+def test_an_event_is_taken_while_the_terms_cannot_be_read(
+    sold: httpx2.Client, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away() -> Terms:
+        raise DatabaseUnavailable("away")
+
+    read_terms = engine.quota._read_terms
+    monkeypatch.setattr(engine.quota, "_read_terms", away)
+    engine.quota.terms_changed()
+    use(sold, "1", 1500)
+    assert ask(sold).status_code == 503
+    monkeypatch.setattr(engine.quota, "_read_terms", read_terms)
+    assert ask(sold).json()["used"] == "1500"

@@ -147,7 +147,7 @@ def test_doctor_finds_a_sound_directory_sound(run: Run, data: Path, usage: Path)
     ran = run("doctor", "--data", data, "--json")
     assert (ran.code, ran.json["ok"]) == (0, True), ran.out
     assert [check["name"] for check in ran.json["checks"]] == [
-        "disk", "journal files", "service", "journal", "usage table", "database", "quota"
+        "disk", "journal files", "service", "journal", "usage table", "database", "charge lines", "quota"
     ]  # fmt: skip
     assert "ok      quota: 1 live counters" in run("doctor", "--data", data).out
 

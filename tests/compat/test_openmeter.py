@@ -201,3 +201,25 @@ def test_a_filter_that_is_no_mapping_is_refused(server: Server, text: str) -> No
 def test_filters_as_the_other_clients_write_them(used: Client, server: Server) -> None:
     params = {"subject": "w1", "filterGroupBy[model]": "small"}
     assert server.ask("GET", "/api/v1/meters/tokens/query", params=params).json()["data"][0]["value"] == 7.5
+
+
+def test_events_are_listed_the_newest_first(client: Client, server: Server) -> None:
+    assert server.ask("PUT", "/v1/customers/lister", json={"subjects": ["list-a", "list-b"]}).status_code == 200
+    client.events.ingest_events([event(f"list-{day}", f"list-{'ab'[day % 2]}", day=day) for day in range(1, 5)])
+    since = OCTOBER["from_parameter"]
+
+    def ids(**question: Any) -> list[str]:
+        found = client.events.list(**{"from_parameter": since, "subject": "list-", **question})
+        return [one.event.id for one in found]
+
+    assert ids() == ["list-4", "list-3", "list-2", "list-1"]
+    assert ids(subject="list-a") == ["list-4", "list-2"]
+    assert ids(id="list-3") == ["list-3"]
+    assert ids(customer_id=["lister"], limit=1) == ["list-4"]
+    assert ids(customer_id=["nobody"]) == []
+    assert ids(to=datetime(2026, 10, 3, 10, tzinfo=UTC)) == ["list-3", "list-2", "list-1"]
+    assert ids(ingested_at_to=datetime(2020, 1, 1, tzinfo=UTC)) == []
+    [newest] = client.events.list(from_parameter=since, subject="list-", limit=1)
+    assert (newest.customer_id, newest.event.data) == ("lister", {"model": "big", "input_tokens": 100})
+    assert newest.event.time == datetime(2026, 10, 4, 10, tzinfo=UTC)
+    assert newest.ingested_at == newest.stored_at

@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 
 from tests.crash.harness import Plan, run
-from tests.crash.places import FailingSync, FullDisk, Injected, Place, PowerCut
+from tests.crash.places import FailingSync, FullDisk, Injected, LimitedFiles, NoMoreFiles, Place, PowerCut
 from tests.crash.server import SMALL_SEGMENTS, TALLYSTICK, Server
 
-PLACES = ("plain", "injected", "power-cut", "failing-sync", "full-disk")
+PLACES = ("plain", "injected", "power-cut", "failing-sync", "full-disk", "no-more-files", "limited-files")
 SERVERS = {"tallystick": TALLYSTICK, "small-segments": SMALL_SEGMENTS}
 
 
@@ -25,7 +25,13 @@ def main() -> int:
         place = _place(arguments.place, Path(scratch), arguments.file_system)
         try:
             server = Server(_command(arguments.server), place.data, Path(scratch) / "log")
-            plan = Plan(arguments.seed, arguments.cycles, arguments.writers, start_seconds=arguments.start_seconds)
+            plan = Plan(
+                arguments.seed,
+                arguments.cycles,
+                arguments.writers,
+                start_seconds=arguments.start_seconds,
+                rates=arguments.server in SERVERS,
+            )
             report = run(server, place, plan)
         finally:
             place.close()
@@ -48,6 +54,10 @@ def _place(name: str, scratch: Path, file_system: str) -> Place:
             return FailingSync(scratch)
         case "full-disk":
             return FullDisk(scratch)
+        case "no-more-files":
+            return NoMoreFiles(scratch)
+        case "limited-files":
+            return LimitedFiles(scratch)
         case _:
             return Place(scratch)
 

@@ -15,6 +15,7 @@ from threading import Lock
 from tests.crash.ledger import Finding, Ledger
 from tests.crash.load import Load, resend_unacknowledged
 from tests.crash.places import Place
+from tests.crash.rating_runs import RunLedger, sell
 from tests.crash.server import Server, Stuck
 
 LAST_RESEND_SECONDS = 60
@@ -22,13 +23,15 @@ LAST_RESEND_SECONDS = 60
 
 @dataclass(frozen=True)
 class Plan:
-    """How a run goes; `start_seconds` is about how long a start takes, for strikes while starting."""
+    """How a run goes; `start_seconds` is about how long a start takes, for strikes while starting. When it `rates`, a
+    client starts rating runs, too."""
 
     seed: int
     cycles: int
     writers: int = 4
     load_seconds_max: float = 0.3
     start_seconds: float = 1.0
+    rates: bool = False
 
 
 @dataclass
@@ -42,6 +45,7 @@ class Report:
     acknowledged_events: int = 0
     seconds: float = 0.0
     statuses: set[int] = field(default_factory=set)
+    rating_runs: dict[str, int] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     server_said: str = ""
 
@@ -50,7 +54,8 @@ class Report:
         head = (
             f"seed {self.plan.seed}: {self.cycles} of {self.plan.cycles} cycles, {self.strikes_while_starting} strikes "
             f"while starting, {self.requests} requests, {self.acknowledged_events} events acknowledged, "
-            f"statuses {sorted(self.statuses)}, {self.seconds:.0f} s, {len(self.findings)} findings"
+            f"statuses {sorted(self.statuses)}, rating runs {self.rating_runs}, {self.seconds:.0f} s, "
+            f"{len(self.findings)} findings"
         )
         said = [f"the server's last words:\n{self.server_said}"] if self.findings else []
         return "\n".join([head, *lines, *said])
@@ -60,34 +65,61 @@ def run(server: Server, place: Place, plan: Plan) -> Report:
     """Run until the plan is done or something is wrong; the server is ended, the place is left to the caller."""
     print(f"seed {plan.seed}", flush=True)
     chance, ledger, report = random.Random(plan.seed), Ledger(), Report(plan)
+    runs = RunLedger(random.Random(plan.seed)) if plan.rates else None
+    client = _Client(server, ledger, runs, report)
     started = time.monotonic()
     try:
-        server.must_start()
-        server.apply_catalog()
-        server.end(signal.SIGTERM)
+        client.set_up()
         while report.cycles < plan.cycles and not report.findings:
-            _cycle(server, place, plan, chance, ledger, report)
+            _cycle(client, place, plan, chance)
             report.cycles += 1
         if not report.findings:
-            _finish(server, place, ledger, report)
+            _finish(client, place)
     except Stuck as error:
         report.findings.append(Finding("STUCK", str(error)))
     finally:
         server.kill()
     report.server_said = server.said()
     report.requests, report.acknowledged_events = len(ledger.requests), len(ledger.acknowledged)
+    report.rating_runs = {} if runs is None else runs.statuses()
     report.seconds = time.monotonic() - started
     return report
 
 
-def _cycle(server: Server, place: Place, plan: Plan, chance: random.Random, ledger: Ledger, report: Report) -> None:
+@dataclass(frozen=True)
+class _Client:
+    """What talks to the server, and knows what is right."""
+
+    server: Server
+    ledger: Ledger
+    runs: RunLedger | None
+    report: Report
+
+    def set_up(self) -> None:
+        """Start the server for the first time, declare what is needed, end it."""
+        self.server.must_start()
+        self.server.apply_catalog()
+        if self.runs is not None:
+            sell(self.server)
+        self.server.end(signal.SIGTERM)
+
+    def check(self) -> None:
+        """Compare what the server says with what is known, while nobody else talks to it."""
+        self.report.findings += self.ledger.check(self.server.totals())
+        if self.runs is not None:
+            self.report.findings += self.runs.check(self.server)
+
+
+def _cycle(client: _Client, place: Place, plan: Plan, chance: random.Random) -> None:
+    server, report = client.server, client.report
     if chance.random() < 0.15:
         _strike_while_starting(server, place, plan, chance, report)
     _start(server, place, place.prefix(chance))
-    report.findings += ledger.check(server.totals())
+    client.check()
     load_seed, behind, seconds = chance.random(), chance.randint(1, 30), chance.uniform(0, plan.load_seconds_max)
     strike = _Strike(place, server, random.Random(load_seed), behind if chance.random() < 0.5 else None)
-    load = Load(server.url, ledger, int(load_seed * 2**32), plan.writers, strike.on_acknowledged)
+    seed = int(load_seed * 2**32)
+    load = Load(server.url, client.ledger, client.runs, seed, plan.writers, strike.on_acknowledged)
     strike.load = load
     ends_well = type(place) is Place and chance.random() < 0.15
     load.start()
@@ -100,7 +132,7 @@ def _cycle(server: Server, place: Place, plan: Plan, chance: random.Random, ledg
         place.settle(server, chance)
     load.stop()
     report.statuses |= load.statuses
-    report.findings += ledger.findings
+    report.findings += client.ledger.findings
 
 
 @dataclass
@@ -155,13 +187,14 @@ def _end_well(server: Server, report: Report) -> None:
         report.findings.append(Finding("STUCK", f"exit code {code} after SIGTERM: {server.said()}"))
 
 
-def _finish(server: Server, place: Place, ledger: Ledger, report: Report) -> None:
+def _finish(client: _Client, place: Place) -> None:
     """Resend what no answer has confirmed: then each event that was ever sent is there exactly once, and stays so."""
+    server, ledger, report = client.server, client.ledger, client.report
     _start(server, place, [])
-    report.findings += ledger.check(server.totals())
+    client.check()
     if not resend_unacknowledged(server.url, ledger, time.monotonic() + LAST_RESEND_SECONDS):
         report.findings.append(Finding("STUCK", f"{len(ledger.unacknowledged)} events are not taken: {server.said()}"))
     for _ in range(2):
-        report.findings += ledger.check(server.totals())
+        client.check()
         server.kill()
         server.must_start()

@@ -1,4 +1,5 @@
-"""Writers that post to a server until it goes away: new events, resends, regroupings, races, repetitions in a body."""
+"""Clients of a server until it goes away: writers that post new events, resends, regroupings, races, repetitions in a
+body; and one that starts rating runs, where the server has them."""
 
 import http.client
 import random
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.crash.ledger import Event, Ledger, Request
+from tests.crash.rating_runs import RunLedger, start_run
 from tests.crash.server import Connection
 
 BATCH = "application/cloudevents-batch+json"
@@ -15,15 +17,21 @@ WAITING_HELPS = (429, 503, 507)
 
 
 class Load:
-    """One thread a writer, from `start` to `stop`; a writer ends by itself when its connection breaks.
+    """One thread a client, from `start` to `stop`; it ends by itself when its connection breaks.
 
     `on_acknowledged` is called with the number of acknowledgements so far, in the thread that got the latest one.
     """
 
     def __init__(
-        self, url: str, ledger: Ledger, seed: int, writers: int, on_acknowledged: Callable[[int], None]
+        self,
+        url: str,
+        ledger: Ledger,
+        runs: RunLedger | None,
+        seed: int,
+        writers: int,
+        on_acknowledged: Callable[[int], None],
     ) -> None:
-        self._url, self._ledger, self._on_acknowledged = url, ledger, on_acknowledged
+        self._url, self._ledger, self._runs, self._on_acknowledged = url, ledger, runs, on_acknowledged
         self._count, self._lock = 0, threading.Lock()
         self._is_stopping, self.is_cut = False, False
         self.statuses: set[int] = set()
@@ -31,6 +39,8 @@ class Load:
             threading.Thread(target=self._write, args=(random.Random(f"{seed} {number}"),), daemon=True)
             for number in range(writers)
         ]
+        if runs is not None:
+            self._threads.append(threading.Thread(target=self._rate, args=(runs,), daemon=True))
 
     def start(self) -> None:
         """Begin."""
@@ -52,7 +62,7 @@ class Load:
 
     @property
     def has_ended(self) -> bool:
-        """Whether every writer has lost its connection."""
+        """Whether every client has lost its connection."""
         return not any(thread.is_alive() for thread in self._threads)
 
     def must_resume(self, within_seconds: float) -> None:
@@ -75,6 +85,23 @@ class Load:
             self._note(request, status, answer)
             if status != 200:
                 time.sleep(0.01)
+        connection.close()
+
+    def _rate(self, runs: RunLedger) -> None:
+        connection = Connection(self._url, timeout=60)
+        while not self._is_stopping:
+            try:
+                status, answer = start_run(connection)
+            except (OSError, http.client.HTTPException, ValueError):
+                break
+            with self._lock:
+                if self.is_cut:
+                    break
+                self.statuses.add(status)
+                if status == 201:
+                    runs.acknowledge(answer)
+                elif status not in WAITING_HELPS:
+                    self._ledger.find("REFUSED", f"a rating run is answered {status} {answer}")
         connection.close()
 
     def _note(self, request: Request, status: int, answer: Any) -> None:

@@ -9,6 +9,8 @@ import errno
 import fcntl
 import os
 import random
+import resource
+import shutil
 import signal
 import struct
 import subprocess
@@ -52,14 +54,14 @@ class Place:
 
 
 class Injected(Place):
-    """Some system calls of the server fail, once or from the n-th of a thread on. Short writes are the
-    simulated disk's: libfiu (1.1) locks up while pyarrow is loaded."""
+    """Some system calls of the server fail, once or from the n-th of a thread on. Short writes are the simulated disk's
+    and those of `LimitedFiles`: libfiu (1.1) locks up while pyarrow is loaded."""
 
     calls = ("fsync", "fdatasync", "rename", "renameat2", "ftruncate", "pwrite64", "writev", "mkdir", "unlink")
 
     def prefix(self, chance: random.Random) -> list[str]:
         """strace with one call to fail: -D keeps the server our child; each thread has its own count."""
-        call, error = chance.choice(self.calls), chance.choice(("EIO", "ENOSPC"))
+        call, error = chance.choice(self.calls), chance.choice(("EIO", "ENOSPC", "EDQUOT"))
         when = f"{chance.choice((1, 2, 3, 5, 8, 13, 21, 40, 80))}{chance.choice(('', '+'))}"
         inject = f"inject={call}:error={error}:when={when}"
         return ["strace", "-D", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", "-e", f"trace={call}", "-e", inject]
@@ -165,23 +167,57 @@ class FailingSync(Mounted):
 class FullDisk(Place):
     """A small memory disk that somebody else fills up, and clears again while the server runs."""
 
+    limits = "size=96m"
+
     def __init__(self, scratch: Path) -> None:
         self._mounted_at = scratch / "mounted"
         self._mounted_at.mkdir()
         self.data = self._mounted_at / "data"
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", str(self._mounted_at)], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", self.limits, "tmpfs", str(self._mounted_at)], check=True)
 
     def blow(self, server: Server, load: Load | None, chance: random.Random) -> None:
         """Full to the last byte for a while; soon after there is space again, events are taken again."""
         ballast = self._mounted_at / "ballast"
-        _fill(ballast)
+        ballast.mkdir()
+        self.fill(ballast)
         time.sleep(chance.uniform(0.05, 0.4))
-        ballast.unlink()
+        shutil.rmtree(ballast)
         if load is not None:
             load.must_resume(within_seconds=RESUME_SECONDS)
 
+    def fill(self, ballast: Path) -> None:
+        """Take all there is."""
+        _fill(ballast / "file")
+
     def close(self) -> None:
         subprocess.run(["umount", str(self._mounted_at)], check=True)
+
+
+class NoMoreFiles(FullDisk):
+    """The same with room for bytes and none for another file: its inodes are used up."""
+
+    limits = "size=512m,nr_inodes=20000"
+
+    def fill(self, ballast: Path) -> None:
+        try:
+            for number in range(20_000):
+                os.close(os.open(ballast / f"{number}", os.O_CREAT | os.O_WRONLY))
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+
+
+class LimitedFiles(Place):
+    """For a while no file of the server may grow beyond a limit: a write is cut short there, the next fails (EFBIG)."""
+
+    def blow(self, server: Server, load: Load | None, chance: random.Random) -> None:
+        """Soon after the limit is gone, events are taken again."""
+        no_limit = resource.RLIM_INFINITY
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (chance.randint(1, 12_000), no_limit))
+        time.sleep(chance.uniform(0.05, 0.4))
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (no_limit, no_limit))
+        if load is not None:
+            load.must_resume(within_seconds=RESUME_SECONDS)
 
 
 def _fill(path: Path) -> None:

@@ -13,6 +13,7 @@ _TOOLS = {
     "power-cut": ("unshare", "mount", "mkfs.ext4", "mkfs.xfs"),
     "failing-sync": ("unshare", "mount", "mkfs.ext4"),
     "full-disk": ("unshare", "mount"),
+    "no-more-files": ("unshare", "mount"),
 }
 _DEVICES = {"power-cut": Path("/dev/loop-control"), "failing-sync": Path("/sys/class/zram-control/hot_add")}
 

@@ -48,6 +48,12 @@ class Connection:
         response = self._http.getresponse()
         return response.status, json.loads(response.read() or b"null")
 
+    def fetch(self, path: str, accept: str) -> tuple[int, bytes]:
+        """Status and body of a GET."""
+        self._http.request("GET", path, headers={"accept": accept})
+        response = self._http.getresponse()
+        return response.status, response.read()
+
     def close(self) -> None:
         """Hang up."""
         self._http.close()

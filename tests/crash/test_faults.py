@@ -23,8 +23,9 @@ def test_a_failing_call_or_a_short_write_makes_no_false_acknowledgement() -> Non
     found_nothing("injected", SMALL, 4)
 
 
-def test_a_full_disk_is_survived_by_the_same_process() -> None:
-    found_nothing("full-disk", SMALL, 2)
+@pytest.mark.parametrize("place", ["full-disk", "no-more-files", "limited-files"])
+def test_a_full_disk_is_survived_by_the_same_process(place: str) -> None:
+    found_nothing(place, SMALL, 2)
 
 
 @pytest.mark.long
@@ -34,6 +35,9 @@ def test_three_hundred_power_cuts(file_system: str) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("place", "cycles"), [("failing-sync", 100), ("injected", 300), ("full-disk", 30)])
+@pytest.mark.parametrize(
+    ("place", "cycles"),
+    [("failing-sync", 100), ("injected", 300), ("full-disk", 30), ("no-more-files", 30), ("limited-files", 30)],
+)
 def test_many_faults(place: str, cycles: int) -> None:
     found_nothing(place, SMALL, cycles, seed=LONG_SEED)

@@ -1,5 +1,6 @@
 """Events and bodies for the tests of ingest, and a disk that keeps a list of what was done to it."""
 
+import errno
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -73,9 +74,10 @@ SMALL_SEGMENTS = IngestLimits(segment_bytes=1)
 
 
 class RecordingDisk(Disk):
-    """The real disk; `calls` lists (step, file name), and `fail_at` raises EIO at the n-th call of a step."""
+    """The real disk; `calls` lists (step, file name), and `failing` raises `code` from the n-th call of a step on."""
 
-    def __init__(self) -> None:
+    def __init__(self, code: int = errno.EIO) -> None:
+        self.code = code
         self.calls: list[tuple[str, str]] = []
         self.failing: dict[str, int] = {}
 
@@ -84,7 +86,7 @@ class RecordingDisk(Disk):
         if step in self.failing:
             self.failing[step] -= 1
             if self.failing[step] <= 0:
-                raise OSError(5, f"injected at {step}", str(path))
+                raise OSError(self.code, f"injected at {step}", str(path))
 
     def create(self, path: Path) -> AppendFile:
         self.note("create", path)

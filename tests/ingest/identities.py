@@ -9,7 +9,7 @@ import polars as pl
 from ingest.identity import IdentityHash, hash_identities
 from ingest.identity_index import IdentityIndex, open_index
 from ingest.identity_index.records import Records
-from ingest.schema import stored_schema
+from ingest.schema import CORRECTION, stored_schema
 from ingest.usage_table import UsageTable
 from rating.disk import Disk
 from tests.ingest.events import NOW
@@ -59,12 +59,14 @@ def stored_events(first_sequence: int, last_sequence: int) -> pl.DataFrame:
         id=pl.col("sequence").cast(pl.String),
         type=pl.lit("llm.request"),
         subject=pl.lit("acme"),
+        subject_number=pl.lit(0),
         time=pl.lit(NOW),
         received_at=pl.lit(NOW),
         day=pl.lit(NOW.date()),
         data=pl.lit(None, pl.String),
+        **{name: pl.lit(None, dtype) for name, dtype in CORRECTION.items()},
     )
-    schema = stored_schema({})
+    schema = pl.Schema({**stored_schema({}), "subject_number": pl.Int64()})
     return events.select(schema.names()).cast(dict(schema)).sort(pl.col("sequence").hash(1))
 
 

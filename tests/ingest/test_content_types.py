@@ -340,6 +340,42 @@ def test_a_key_that_is_there_twice_refuses_that_event_only(text: str, code: str 
     assert not read(body, JSON, lenient).problems
 
 
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        ('{"x": 1, "tokens": 5}', None),
+        ('{"x": 1, "x": 2}', "repeated_key"),
+        ('{"tokens": 1, "tokens": 2}', "repeated_key"),
+        ('{"x" : 1, "\\u0078" : 2}', "repeated_key"),
+        ('{"x": "\\":"}', None),
+        ('{"data": {"y": 1}, "x": {"y": 1}}', None),
+        ('{"x": {"y": 1, "y": 2}}', None),  # as in JSON: only an event's own keys and those of its data
+    ],
+)
+@pytest.mark.parametrize("content_type", [ARROW, PARQUET, CSV])
+def test_a_key_that_is_twice_in_the_data_of_a_row_refuses_that_event_only(
+    content_type: str, data: str, code: str | None
+) -> None:
+    columns = {name: ["1", "2", "3"] for name in ("id", "source", "type", "subject")}
+    table = pa.table(columns | {"data": ['{"x": 1}', data, None]})
+    out = io.BytesIO()
+    if content_type == CSV:
+        pa.csv.write_csv(table, out)
+    elif content_type == PARQUET:
+        pa.parquet.write_table(table, out)
+    else:
+        out.write(arrow_body(dict(zip(table.column_names, table.columns, strict=True))))
+    assert problem_codes(read(out.getvalue(), content_type)) == [None, code, None]
+    assert not read(out.getvalue(), content_type, IngestLimits(refuse_repeated_keys=False)).problems
+
+
+def test_a_stream_of_more_columns_than_the_limit_is_refused() -> None:
+    columns = {name: ["1"] for name in ("id", "source", "type", "subject", "a")}
+    assert not read(arrow_body(columns), ARROW, IngestLimits(columns=5)).problems
+    with pytest.raises(TooManyColumns, match="has 5 columns; send at most 4"):
+        read(arrow_body(columns), ARROW, IngestLimits(columns=4))
+
+
 def test_a_body_at_its_limit_is_taken_and_one_byte_more_is_not() -> None:
     body = json_body(EVENTS)
     unpack(body, JSON, "", IngestLimits(json_bytes=len(body)))

@@ -10,17 +10,21 @@ import os
 import random
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import pytest
 
 from ingest.errors import IngestError, JournalDamaged
+from ingest.limits import IngestLimits
 from ingest.log import UsageLog
+from tests.ingest.corrections import correct, replacement, void
 from tests.ingest.events import event, open_log, post, stored
 from tests.ingest.simulated_disk import Fault, SimulatedDisk
 
 CALLS_MAX = 400
+MERGE_WHEN_ASKED = IngestLimits(merged_files=2, retention_hours=0, maintenance_share=1e-9)
+CORRECTIONS = {"void-1": void(1), "2b": replacement(2, "2b")}
 STRICT = ("synced", "synced")
 CRASHES = (STRICT, ("all", "synced"), ("synced", "all"), ("all", "all"), ("all", "half"))
 
@@ -31,35 +35,49 @@ class Story:
 
     sent: set[str] = field(default_factory=set)
     acknowledged: set[str] = field(default_factory=set)
+    corrections_sent: set[str] = field(default_factory=set)
+    corrections_acknowledged: set[str] = field(default_factory=set)
 
     def copy(self) -> "Story":
         """What is known now; what follows does not change it."""
-        return Story(set(self.sent), set(self.acknowledged))
+        return replace(self, **{each.name: set(getattr(self, each.name)) for each in fields(self)})
 
     def post(self, log: UsageLog, *keys: int) -> None:
         """Send a batch over two days, and take the answer's word for it."""
         self.sent.update(map(str, keys))
-        verdict = post(log, [event(key, time=f"2026-10-{14 + key % 2}T00:00:00Z") for key in keys])
+        verdict = post(
+            log, [event(key, subject=f"s{key % 3}", time=f"2026-10-{14 + key % 2}T00:00:00Z") for key in keys]
+        )
         assert verdict.accepted + verdict.duplicate == len(keys), verdict
         self.acknowledged.update(map(str, keys))
 
+    def correct(self, log: UsageLog, *keys: str) -> None:
+        """Send some of CORRECTIONS in one body."""
+        self.corrections_sent.update(keys)
+        verdict = correct(log, [CORRECTIONS[key] for key in keys])
+        assert verdict.accepted + verdict.duplicate == len(keys), verdict
+        self.corrections_acknowledged.update(keys)
+
 
 def work(directory: Path, story: Story) -> None:
-    """Open, post, flush into a new table, post, resend, close; open again with a tail, declare, flush, post."""
+    """Open, post, flush into a new table, correct, post, resend, close; open again with a tail, declare, flush, merge
+    the files of the table, remove the merged ones, post."""
     log = open_log(directory)
     try:
         story.post(log, 1, 2, 3)
         log.flush()
+        story.correct(log, "void-1", "2b")
         story.post(log, 4, 5)
         story.post(log, 4, 6)
     finally:
         log.close()
-    log = open_log(directory, properties={"tokens": "number"})
+    log = open_log(directory, properties={"tokens": "number"}, limits=MERGE_WHEN_ASKED)
     try:
         story.post(log, 7, 1)
         log.declare({"tokens": "number", "region": "string"})
         story.post(log, 8)
         log.flush()
+        log.maintain()
         story.post(log, 9, 10)
     finally:
         log.close()
@@ -69,16 +87,37 @@ def check(directory: Path, story: Story, *, resend: bool = True) -> None:
     """Open what is left and compare; with `resend`, send everything again too."""
     log = open_log(directory)
     try:
+        numbers = stored(log).select("subject", "subject_number").unique()
+        assert all(column.is_unique().all() for column in numbers), f"one subject, one number: {numbers}"
+        applied = _check_corrections(log, story)
         keys = stored(log)["id"].to_list()
         assert len(keys) == len(set(keys)), f"counted twice: {keys}"
-        assert story.acknowledged <= set(keys) <= story.sent, f"{story} but {keys}"
+        counted = set(keys) - applied.keys() | set(applied.values())
+        assert story.acknowledged <= counted <= story.sent, f"{story} but {keys}"
         if resend:
             if story.sent:
                 story.post(log, *map(int, story.sent))
-            assert sorted(stored(log)["id"].to_list()) == sorted(story.sent)
-            assert stored(log)["sequence"].to_list() == list(range(1, len(story.sent) + 1))
+            if story.corrections_sent:
+                story.correct(log, *sorted(story.corrections_sent))
+            applied = _check_corrections(log, story)
+            rows, hidden = stored(log), log.view().corrected.hidden.to_list()
+            assert sorted(set(rows["id"]) - applied.keys()) == sorted(story.sent - set(applied.values()))
+            events = len(story.sent) + len(story.corrections_sent)
+            assert sorted([*rows["sequence"], *hidden]) == list(range(1, events + 1))
     finally:
         log.close()
+
+
+def _check_corrections(log: UsageLog, story: Story) -> dict[str, str]:
+    """The corrections that the log has, and the event of each."""
+    rows = log.view().corrected.rows
+    applied = {key: str(CORRECTIONS[key]["corrects"]["id"]) for key in rows["id"]}
+    assert len(applied) == rows.height, "corrected twice"
+    assert story.corrections_acknowledged <= applied.keys() <= story.corrections_sent, f"{story} but {applied}"
+    keys = set(stored(log)["id"])
+    assert keys.isdisjoint(applied.values()), f"{applied} but {keys}"
+    assert keys & CORRECTIONS.keys() == applied.keys() & {"2b"}, f"{applied} but {keys}"
+    return applied
 
 
 def run_with(directory: Path, fault: Fault | None) -> tuple[SimulatedDisk, Story]:
@@ -116,6 +155,7 @@ def fail_every_call(scratch: Path, *, all_of_them: bool) -> int:
     """Number of failures tried. After each, a power cut too: what was acknowledged after the failure counts as well."""
     calls = run_with(scratch / "whole", None)[0].calls
     assert 40 < len(calls) < CALLS_MAX
+    assert any(call.startswith("unlink") and call.endswith(".parquet") for call in calls), "no file was merged"
     tried = 0
     for at, call in enumerate(calls, 1):
         for fault in faults(call, at, all_of_them=all_of_them):
@@ -176,7 +216,7 @@ def crash_after_every_call(
 
 
 def _digest(directory: Path, story: Story) -> bytes:
-    digest = hashlib.blake2b(repr((sorted(story.sent), sorted(story.acknowledged))).encode())
+    digest = hashlib.blake2b(repr([sorted(getattr(story, each.name)) for each in fields(story)]).encode())
     for path in sorted(directory.rglob("*")):
         content = path.read_bytes() if path.is_file() and path.name != "lock" else b""
         digest.update(f"{path.relative_to(directory)} {len(content)} ".encode() + content)

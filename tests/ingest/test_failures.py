@@ -50,7 +50,7 @@ def test_after_a_failed_write_nothing_is_acknowledged_any_more(tmp_path: Path, s
 
 @pytest.mark.parametrize("step", ["create", "sync", "rename", "sync_directory", "unlink"])
 def test_a_failing_flush_at_any_step_loses_and_doubles_nothing(tmp_path: Path, step: str) -> None:
-    for number in range(1, 20):
+    for number in range(1, 40):
         directory = tmp_path / f"{number}"
         disk = RecordingDisk()
         log = open_log(directory, disk=disk)

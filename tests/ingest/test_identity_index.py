@@ -1,7 +1,10 @@
 """The index of identities against a plain dictionary: in memory, in runs, while they are merged, on a failing disk."""
 
+import errno
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,15 +13,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest.errors import DiskFull
 from ingest.identity_index import filter as bits
+from ingest.identity_index import open_index
 from ingest.identity_index.index import IdentityIndex
 from ingest.identity_index.merge import FAN_IN, due
 from ingest.identity_index.recent import RecentIdentities
 from ingest.identity_index.records import Records, in_order
 from ingest.identity_index.run import ROWS, Coverage, open_run, write_run
-from rating.disk import Disk
-from tests.ingest.events import RecordingDisk
+from ingest.log import UsageLog
+from rating.disk import AppendFile, Disk
+from tests.ingest.events import RecordingDisk, event, open_log, post, stored
 from tests.ingest.identities import Pair, add_all, arrays, assert_known, assert_unknown, new_index, random_records
+
+
+def settle_again(index: IdentityIndex) -> None:
+    """Wait for an index whose disk is sound again; the failure is there until the next try."""
+    while True:
+        try:
+            index.settle()
+            return
+        except OSError:
+            time.sleep(0.01)
+
 
 HALF = st.one_of(st.integers(0, 3), st.sampled_from([2**63, 2**64 - 1]))
 PAIRS = st.lists(st.tuples(HALF, HALF), max_size=12)
@@ -123,22 +140,19 @@ def test_a_table_in_memory_finds_identities_that_all_begin_at_one_slot() -> None
     records = Records(np.full(3_000, 7, np.uint64), np.arange(3_000, dtype=np.uint64), np.arange(3_000))
     table.add(records, 3_000)
     table.add(crowd, 3_000 + len(crowd))
-
-    def find(records: Records) -> tuple[np.ndarray, np.ndarray]:
-        return table.find(records, bits.first_masks(records.low))
-
-    assert sorted(find(records)[0].tolist()) == list(range(3_000))
-    assert len(find(crowd)[0]) == len(crowd)
-    assert not len(find(Records(records.low, records.high + np.uint64(9_000), records.fingerprint))[0])
+    assert sorted(table.find(records)[0].tolist()) == list(range(3_000))
+    assert len(table.find(crowd)[0]) == len(crowd)
+    assert not len(table.find(Records(records.high, records.low + np.uint64(9_000), records.fingerprint))[0])
+    assert not len(table.find(Records(records.low, records.high + np.uint64(9_000), records.fingerprint))[0])
 
 
-@given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=300), st.integers(1, 5), st.booleans())
-def test_a_filter_lets_everything_through_that_was_put_in(highs: list[int], cut: int, is_ordered: bool) -> None:
-    high = np.array(sorted(highs) if is_ordered else highs, np.uint64)
+@given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=300), st.integers(1, 5))
+def test_a_filter_lets_everything_through_that_was_put_in(highs: list[int], cut: int) -> None:
+    high = np.array(sorted(highs), np.uint64)
     low = high * np.uint64(0x9E3779B97F4A7C15)
-    words, put = bits.empty_filter(len(high)), bits.set_bits if is_ordered else bits.set_bits_unordered
+    words = bits.empty_filter(len(high))
     for at in range(0, len(high), cut):
-        put(words, high[at : at + cut], low[at : at + cut])
+        bits.set_bits(words, high[at : at + cut], low[at : at + cut])
     assert bits.passing(words, high, low, bits.first_masks(low)).tolist() == list(range(len(high)))
 
 
@@ -185,12 +199,7 @@ def test_a_failing_disk_changes_no_answer_and_is_tried_again(
     with pytest.raises(OSError, match="injected"):
         index.settle()
     disk.failing.clear()
-    while True:  # the failure is there until the next try
-        try:
-            index.settle()
-            break
-        except OSError:
-            time.sleep(0.01)
+    settle_again(index)
     assert_known(index, records)
     assert_unknown(index, records.low, records.high)
     index.close()
@@ -211,6 +220,62 @@ def test_memory_is_bounded_while_nothing_can_be_written(tmp_path: Path, monkeypa
     monkeypatch.setattr("ingest.identity_index.index.WAIT_SECONDS", 30.0)
     assert_known(index, records)
     index.close()
+
+
+def test_a_full_disk_is_told_at_once_and_heals_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.identity_index.index.RETRY_SECONDS", 0.01)
+    disk = RecordingDisk(code=errno.ENOSPC)
+    index, records = new_index(tmp_path, 100, disk), random_records(1_000, 9)
+    disk.failing["create"] = 1
+    add_all(index, records, 100)
+    for _ in range(2):
+        with pytest.raises(DiskFull, match="index of identities finds no room"):
+            index.lookup((records.high, records.low))
+    disk.failing.clear()
+    settle_again(index)
+    assert_known(index, records)
+    index.close()
+
+
+class FullForRuns(Disk):
+    """A disk that has no room for the index of identities, while `is_full`."""
+
+    is_full = False
+
+    def create(self, path: Path) -> AppendFile:
+        if self.is_full and path.name.endswith(".run.tmp"):
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return super().create(path)
+
+
+def _post_until_refused(log: UsageLog, accepted: list[str]) -> None:
+    while len(accepted) < 100:
+        post(log, [event(len(accepted))])
+        accepted.append(str(len(accepted)))
+
+
+def test_a_log_whose_index_finds_no_room_refuses_and_takes_events_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.log.open_index", partial(open_index, recent_events=2))
+    disk = FullForRuns()
+    log = open_log(tmp_path, disk=disk)
+    disk.is_full = True
+    accepted: list[str] = []
+    with pytest.raises(DiskFull):
+        _post_until_refused(log, accepted)
+    assert 16 <= len(accepted) <= 18  # eight tables of two wait, one takes more
+    disk.is_full = False
+    freed = time.monotonic()
+    while len(accepted) < 30:
+        with suppress(DiskFull):
+            post(log, [event(len(accepted))])
+            accepted.append(str(len(accepted)))
+        assert time.monotonic() - freed < 10
+    assert post(log, [event(key) for key in range(30)]).duplicate == 30
+    assert stored(log)["id"].to_list() == accepted
+    assert log.status()["failure"] is None
+    log.close()
 
 
 def test_memory_is_accounted_for(large: tuple[IdentityIndex, Records]) -> None:

@@ -15,7 +15,7 @@ import pytest
 from ingest.errors import DataDirectoryLocked, NotCommitted, Overloaded, PropertyConflict
 from ingest.limits import IngestLimits
 from ingest.log import UsageLog
-from rating.core.schema import usage_event_schema
+from rating.core.schema import numbered_usage_schema
 from tests.ingest.events import (
     ARROW,
     NOW,
@@ -81,11 +81,11 @@ def test_an_empty_batch_is_answered(log: UsageLog) -> None:
 
 
 def test_the_columns_are_those_of_the_schema_before_and_behind_the_table(log: UsageLog) -> None:
-    assert stored(log).schema == usage_event_schema(PROPERTIES)
+    assert stored(log).schema == numbered_usage_schema(PROPERTIES)
     post(log, [event(1)])
-    assert stored(log).schema == usage_event_schema(PROPERTIES)
+    assert stored(log).schema == numbered_usage_schema(PROPERTIES)
     log.flush()
-    assert stored(log).schema == usage_event_schema(PROPERTIES)
+    assert stored(log).schema == numbered_usage_schema(PROPERTIES)
 
 
 SAME_EVENT = [
@@ -318,7 +318,7 @@ def test_a_property_that_is_declared_later_counts_earlier_events(tmp_path: Path,
     if between == "flush after":
         log.flush()
     frame = stored(log)
-    assert frame.schema == usage_event_schema(LATER)
+    assert frame.schema == numbered_usage_schema(LATER)
     assert frame["data_region"].to_list() == ["eu", None, "eu"]
     assert frame["data_size"].to_list() == [Decimal("0.123456789"), None, Decimal("0.123456789")]
     assert frame["data_tier"].to_list() == [None, None, 2]  # "gold" is no number: it stays in data
@@ -345,7 +345,7 @@ def test_a_property_that_is_declared_no_more_keeps_its_column(tmp_path: Path) ->
     post(log, [event(1)])
     log.flush()
     log.declare({"tokens": "number"})
-    assert stored(log).schema == usage_event_schema({"tokens": "number"})
+    assert stored(log).schema == numbered_usage_schema({"tokens": "number"})
     post(log, [event(2, data={"tokens": 1, "model": "x"})])
     log.flush()
     log.close()

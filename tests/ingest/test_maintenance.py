@@ -20,7 +20,7 @@ from ingest.compaction import MergeLimits, choose
 from ingest.errors import NotCommitted
 from ingest.limits import IngestLimits
 from ingest.log import UsageLog
-from ingest.usage_table import TABLE_FILE, buckets_of
+from ingest.usage_table import TABLE_FILE, UsageTable, buckets_of
 from ingest.verification import verify_table
 from rating.delta import DurableTable
 from rating.disk import Disk, SyncFailed
@@ -122,7 +122,7 @@ def test_the_number_of_buckets_stays_as_the_table_was_made(tmp_path: Path) -> No
     filled(tmp_path, flushes=1, limits=IngestLimits(subject_buckets=3)).close()
     log = open_log(tmp_path, limits=IngestLimits(subject_buckets=8))
     assert log.subject_buckets == 3
-    assert DeltaTable(tmp_path / "usage").metadata().configuration == {"tallystick.buckets": "3"}
+    assert DeltaTable(tmp_path / "usage").metadata().configuration["tallystick.buckets"] == "3"
     log.close()
 
 
@@ -334,3 +334,16 @@ def test_a_rating_run_has_the_same_digest_before_and_after(tmp_path: Path) -> No
     assert before.digest is not None
     assert after.digest == before.digest
     engine.close()
+
+
+def test_a_table_of_very_many_properties_still_tells_what_its_files_hold(tmp_path: Path) -> None:
+    """delta-rs keeps the statistics of a table's first 32 columns, unless the table names others."""
+    many = PROPERTIES | {f"p{number}": "number" for number in range(60)}
+    log = open_log(tmp_path, properties=many)
+    post(log, some_events(1, 20))
+    log.flush()
+    files = UsageTable(tmp_path / "usage", disk=Disk()).snapshot().files
+    assert files["rows"].sum() == 20
+    assert not files["has_corrections"].any()
+    assert files["last_subject_number"].null_count() == 0
+    log.close()

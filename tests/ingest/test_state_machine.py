@@ -1,4 +1,5 @@
-"""Any order of posts, resends, conflicts, late events, flushes and restarts, compared with a dict after every step.
+"""Any order of posts, resends, conflicts, late events, corrections, flushes, merges and restarts, compared with a dict
+after every step.
 
 The engine is the whole one: log, store, live quota counters. What is read back after each post is a usage query and a
 quota check, so an acknowledgement that they do not show is a failure.
@@ -54,9 +55,10 @@ def sold_directory() -> Path:
 
 
 class Service(RuleBasedStateMachine):
-    """`kept` is what must be there: the first body that was sent under each identity."""
+    """`kept` is what must be there: the first body that was sent under each identity, unless it was corrected."""
 
     sent = Bundle("sent")
+    corrections = Bundle("corrections")
 
     @initialize()
     def open(self) -> None:
@@ -103,9 +105,42 @@ class Service(RuleBasedStateMachine):
         other = {**first, "data": {"input_tokens": amount, "model": model}}
         self._submit([other], duplicates=int(same), conflicts=int(not same))
 
+    @rule(target=corrections, first=sent)
+    def void(self, first: dict[str, Any]) -> Any:
+        """The event does not count any more; what is corrected already stays as it is."""
+        return self._correct({"action": "void"}, first)
+
+    @rule(
+        target=corrections, first=sent, amount=tokens, model=st.sampled_from(MODELS), day=st.sampled_from((*DAYS, ""))
+    )
+    def replace(self, first: dict[str, Any], amount: str, model: str, day: str) -> Any:
+        """Other data, and perhaps another time."""
+        body = {"action": "replace", "data": {"input_tokens": amount, "model": model}}
+        return self._correct({**body, "time": day} if day else body, first)
+
+    @rule(target=corrections, first=corrections, amount=tokens)
+    def correct_a_correction(self, first: dict[str, Any], amount: str) -> Any:
+        """A replacement can be replaced; a void is final."""
+        return self._correct({"action": "replace", "data": {"input_tokens": amount, "model": MODELS[0]}}, first)
+
+    @rule(again=st.lists(corrections, min_size=1, max_size=4))
+    def resend_corrections(self, again: list[dict[str, Any]]) -> None:
+        self._submit_corrections(again, duplicates=len(again))
+
+    @rule(first=corrections)
+    def resend_a_correction_as_an_event(self, first: dict[str, Any]) -> None:
+        """Its identity is taken."""
+        forged = event(first["id"], source=first["source"], data=first.get("data"), time=first.get("time"))
+        self._submit([forged], conflicts=1)
+
     @rule()
     def flush(self) -> None:
         self.engine.log.flush()
+
+    @rule()
+    def maintain(self) -> None:
+        self.engine.log.flush()
+        self.engine.log.maintain()
 
     @rule()
     def restart(self) -> None:
@@ -151,6 +186,26 @@ class Service(RuleBasedStateMachine):
         new = event(str(self.next_id // 2), source=source, time=day, data=body)
         self.kept[source, new["id"]] = new
         return new
+
+    def _correct(self, correction: dict[str, Any], first: dict[str, Any]) -> Any:
+        self.next_id += 1
+        target = first["source"], first["id"]
+        named = {"corrects": {"source": target[0], "id": target[1]}, "source": "desk", "id": f"c{self.next_id}"}
+        sent = {**correction, **named}
+        counted = self.kept.pop(target, None)
+        self._submit_corrections([sent], accepted=int(counted is not None), rejected=int(counted is None))
+        if counted is None:
+            return multiple()
+        if sent["action"] == "replace":
+            self.kept["desk", sent["id"]] = {**counted, "time": sent.get("time", counted["time"]), "data": sent["data"]}
+        return sent
+
+    def _submit_corrections(
+        self, corrections: list[Any], accepted: int = 0, duplicates: int = 0, rejected: int = 0
+    ) -> None:
+        verdict = self.engine.log.corrections.submit(orjson.dumps(corrections), "application/json").result(30)
+        assert (verdict.accepted, verdict.duplicate, verdict.rejected) == (accepted, duplicates, rejected), verdict
+        assert verdict.conflict == 0
 
     def _kept_in(self, period: tuple[datetime, datetime]) -> list[dict[str, Any]]:
         return [body for body in self.kept.values() if period[0] <= _instant(body) < period[1]]

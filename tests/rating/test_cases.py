@@ -12,6 +12,7 @@ from rating.catalog import compile_catalog, parse_catalog
 from rating.core.money import plain
 from rating.core.periods import parse_month
 from rating.core.rating import rate
+from rating.core.subjects import interned
 from tests import oracle
 from tests.frames import SINCE, subject_frame, subscription_frame, usage_frame
 
@@ -45,7 +46,7 @@ def test_a_worked_bill_comes_out_as_written(case: dict[str, Any]) -> None:
     subscriptions = subscriptions_of(case)
     usage = usage_frame(events_of(case), catalog.declared_properties())
     rated = rate(
-        usage,
+        interned(usage),
         subject_frame(subscriptions),
         subscription_frame(subscriptions),
         compile_catalog(catalog),

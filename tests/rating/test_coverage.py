@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from rating.core.coverage import unsubscribed_usage
 from rating.core.periods import Month
 from rating.core.schema import INSTANT, SUBJECT, SUBSCRIPTION
+from rating.core.subjects import interned, with_numbers
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
 DAYS = st.integers(-3, 34)
@@ -27,8 +28,9 @@ def test_an_event_outside_every_subscription_of_its_customer_is_reported(
 ) -> None:
     terms = [(c, start, end) for c, start, end in terms if end is None or end > start]
     rows = [(f"s{i}", c, "p", "UTC", day(s), None if e is None else day(e)) for i, (c, s, e) in enumerate(terms)]
-    usage = pl.LazyFrame([(s, day(n)) for s, n in events], schema={"subject": pl.String, "time": INSTANT}, orient="row")
-    subjects = pl.DataFrame(list(CUSTOMER_OF.items()), schema=SUBJECT, orient="row")
+    rows_of_usage = [(s, day(n)) for s, n in events]
+    usage = interned(pl.LazyFrame(rows_of_usage, schema={"subject": pl.String, "time": INSTANT}, orient="row"))
+    subjects = with_numbers(pl.DataFrame(list(CUSTOMER_OF.items()), schema=SUBJECT, orient="row"), usage.subjects)
     subscriptions = pl.DataFrame(rows, schema=SUBSCRIPTION, orient="row")
     got = unsubscribed_usage(usage, subjects, subscriptions, Month(2026, 10)).collect()
     expected: dict[str, int] = {}

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from rating.catalog import compile_catalog, parse_catalog
 from rating.core.periods import parse_month
 from rating.core.rating import Rated, rate
+from rating.core.subjects import interned
 from tests import oracle
 from tests.frames import subject_frame, subscription_frame, usage_frame
 from tests.strategies import documents, events, subscriptions
@@ -26,7 +27,8 @@ def run(
     usage = usage_frame(given_events, catalog.declared_properties())
     if "shuffle" in how:
         usage = usage.collect().sample(fraction=1, shuffle=True, seed=how["shuffle"]).lazy()
-    return rate(usage, subject_frame(subs), subscription_frame(subs), compile_catalog(catalog), parse_month(OCTOBER))
+    book, month = compile_catalog(catalog), parse_month(OCTOBER)
+    return rate(interned(usage), subject_frame(subs), subscription_frame(subs), book, month)
 
 
 def line_key(line: dict[str, Any]) -> oracle.Key:

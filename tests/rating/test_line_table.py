@@ -12,6 +12,7 @@ from rating.catalog import compile_catalog, parse_catalog
 from rating.core.lines import CHARGE_LINE, digest
 from rating.core.periods import parse_month
 from rating.core.rating import rate
+from rating.core.subjects import interned
 from rating.disk import Disk
 from rating.line_table import STORED_LINE, LineTable
 from tests.frames import SINCE, subject_frame, subscription_frame, usage_frame
@@ -41,7 +42,7 @@ def lines() -> pl.DataFrame:
     events = [
         {"type": "call", "subject": f"u{i % 3}", "time": at, "data": {"n": i, "route": f"/{i % 2}"}} for i in range(9)
     ]
-    usage = usage_frame(events, catalog.declared_properties())
+    usage = interned(usage_frame(events, catalog.declared_properties()))
     book = compile_catalog(catalog)
     return rate(
         usage, subject_frame(subscriptions), subscription_frame(subscriptions), book, parse_month("2026-10")
@@ -69,7 +70,8 @@ def test_runs_keep_apart_and_a_line_has_the_same_id_in_each(tmp_path: Path, line
     table.append("run_a", lines)
     table.append("run_ab", lines)
     assert table.lines("run_a").collect()["run"].unique().to_list() == ["run_a"]
-    assert sorted(table.find(lines["line"][0])["run"]) == ["run_a", "run_ab"]
+    assert sorted(table.find(lines["line"][0], ["run_a", "run_ab"])["run"]) == ["run_a", "run_ab"]
+    assert table.find(lines["line"][0], ["run_ab"])["run"].to_list() == ["run_ab"]
 
 
 def test_a_run_without_lines_is_empty(tmp_path: Path, lines: pl.DataFrame) -> None:
@@ -77,9 +79,19 @@ def test_a_run_without_lines_is_empty(tmp_path: Path, lines: pl.DataFrame) -> No
     assert table.lines("run_none").collect().schema == STORED_LINE
     table.append("run_none", lines.clear())
     assert table.lines("run_none").collect().is_empty()
-    assert table.find("nothing").is_empty()
+    assert table.find("nothing", ["run_none"]).is_empty()
 
 
 def test_other_engines_read_the_table(tmp_path: Path, lines: pl.DataFrame) -> None:
     LineTable(tmp_path, disk=Disk()).append("run_a", lines)
     assert DeltaTable(tmp_path).to_pyarrow_table().num_rows == lines.height
+
+
+def test_a_line_is_found_without_reading_the_files_of_other_runs(tmp_path: Path, lines: pl.DataFrame) -> None:
+    table = LineTable(tmp_path, disk=Disk())
+    table.append("run_a", lines)
+    table.append("run_b", lines)
+    for path in tmp_path.rglob("run_a-*.parquet"):
+        path.write_bytes(b"not Parquet")
+    assert table.find(lines["line"][0], ["run_b"]).height == 1
+    assert table.lines("run_b").collect().height == lines.height

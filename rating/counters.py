@@ -1,0 +1,166 @@
+"""Exact sums for many windows at once: what quota counting does with a group of events, without a query a group.
+
+Numbers are in units of 10^-9, those of QUANTITY. A sum is kept in two words, whole units and the rest, so that it stays
+exact for as long as there are fewer than 2^62 whole units in all; should there ever be more, the words become Python's
+integers, which have no end.
+"""
+
+from collections.abc import Iterable
+from decimal import ROUND_FLOOR, Decimal
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from rating.core.book import Filter, Meter
+from rating.core.quota import EXACT
+from rating.core.schema import property_column
+from rating.words import words_of
+
+UNITS = 10**9
+NEVER = np.iinfo(np.int64).max
+"""A threshold that no counter has."""
+_WORD_MAX = 1 << 62
+_GROWTH = 1024
+
+Rows = npt.NDArray[np.int64]
+Units = npt.NDArray[Any]
+"""Quantities in units of 10^-9: words of 64 bits, or Python's integers where one is too large for that."""
+
+
+class Counters:
+    """One row is one counter, from 0. Not for several threads."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._whole: Units = np.zeros(_GROWTH, np.int64)
+        self._rest: Units = np.zeros(_GROWTH, np.int64)  # 0 <= rest < UNITS
+        self._threshold = np.full(_GROWTH, NEVER, np.int64)
+        self._is_counted = np.zeros(_GROWTH, bool)
+        self._whole_bound = 0
+
+    def new(self, threshold: Decimal | None) -> int:
+        """Another counter, at 0; `threshold` is for `reached`."""
+        if self._count == len(self._threshold):
+            more = self._count
+            self._whole = np.append(self._whole, np.zeros(more, self._whole.dtype))
+            self._rest = np.append(self._rest, np.zeros(more, self._rest.dtype))
+            self._threshold = np.append(self._threshold, np.full(more, NEVER, np.int64))
+            self._is_counted = np.append(self._is_counted, np.zeros(more, bool))
+        row = self._count
+        self._threshold[row] = NEVER if threshold is None else _wholeunits_of(threshold)
+        self._count += 1
+        return row
+
+    def add(self, rows: Rows, units: Units) -> None:
+        """Add each number to the counter of its row; a row may be there many times."""
+        if not len(rows):
+            return
+        whole = units // UNITS
+        rest = units - whole * UNITS
+        self._make_room(whole)
+        if self._whole.dtype != object:
+            whole, rest = whole.astype(np.int64, copy=False), rest.astype(np.int64, copy=False)
+        np.add.at(self._whole, rows, whole)
+        self._is_counted[rows] = True
+        if rest.any():
+            np.add.at(self._rest, rows, rest)
+            carried = self._rest[rows] // UNITS
+            self._whole[rows] = self._whole[rows] + carried  # the same for each place of a row
+            self._rest[rows] = self._rest[rows] - carried * UNITS
+
+    def reached(self, rows: Rows) -> list[int]:
+        """Those of `rows`, each once, whose counters may have reached their thresholds."""
+        reached: list[int] = np.unique(rows[self._whole[rows] >= self._threshold[rows]]).tolist()
+        return reached
+
+    def forget_threshold(self, row: int) -> None:
+        """Never name `row` in `reached` again."""
+        self._threshold[row] = NEVER
+
+    def is_counted(self, row: int) -> bool:
+        """Whether anything was ever added."""
+        return bool(self._is_counted[row])
+
+    def value(self, row: int) -> Decimal:
+        """What was added up."""
+        return quantity(int(self._whole[row]) * UNITS + int(self._rest[row]))
+
+    def _make_room(self, whole: Units) -> None:
+        self._whole_bound += max(abs(int(whole.min())), abs(int(whole.max())), 1) * len(whole)
+        if self._whole_bound >= _WORD_MAX and self._whole.dtype != object:
+            self._whole, self._rest = self._whole.astype(object), self._rest.astype(object)
+
+
+def quantity(units: int) -> Decimal:
+    """Units of 10^-9 -> the quantity, exactly."""
+    return Decimal(units).scaleb(-9, EXACT)
+
+
+def counted(events: pl.DataFrame, meter: Meter) -> tuple[Rows | None, Units]:
+    """Which events `meter` counts, null: all, and the quantity of each of these: `metered_events` as arrays.
+
+    `events` is USAGE_EVENT with the meter's properties as columns.
+    """
+    of_type = events.get_column("type") == meter.event_type
+    if not of_type.any():
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    is_counted = _true_throughout_or_mask([of_type, *(_passes(events, f) for f in meter.filters)])
+    columns = [events.get_column(property_column(name)) for name in (*meter.add, *meter.subtract)]
+    signs = [1] * len(meter.add) + [-1] * len(meter.subtract)
+    if meter.aggregation == "count":
+        units: Units = np.full(events.height, UNITS)
+    else:
+        units = _linear(columns, signs)
+        if all(column.null_count() for column in columns):
+            has_any = np.logical_or.reduce([column.is_not_null().to_numpy() for column in columns])
+            is_counted = has_any if is_counted is None else is_counted & has_any
+    if is_counted is None:
+        return None, units
+    rows = np.flatnonzero(is_counted)
+    return rows, units[rows]
+
+
+def _linear(columns: list[pl.Series], signs: list[int]) -> Units:
+    parts = [units_of(column) for column in columns]
+    if len(parts) > 1 and not all(part.dtype != object and _is_small(part) for part in parts):
+        parts = [part.astype(object) for part in parts]
+    total = parts[0]
+    for part, sign in zip(parts[1:], signs[1:], strict=True):
+        total = total + part if sign > 0 else total - part
+    return total
+
+
+def _is_small(units: Units) -> bool:
+    """Whether a hundred thousand of them can be added without a check."""
+    return not len(units) or (int(units.max()) < _WORD_MAX >> 17 and int(units.min()) > -_WORD_MAX >> 17)
+
+
+def units_of(column: pl.Series) -> Units:
+    """A column of quantities; null counts as zero."""
+    words = words_of(column)
+    low, high = words[:, 0], words[:, 1]
+    if column.null_count():
+        is_present = column.is_not_null().to_numpy()
+        low, high = np.where(is_present, low, 0), np.where(is_present, high, 0)
+    if (high == low >> 63).all():
+        return low
+    wide: Units = high.astype(object) * (1 << 64) + low.view(np.uint64).astype(object)
+    return wide
+
+
+def _passes(events: pl.DataFrame, rule: Filter) -> pl.Series:
+    listed = events.get_column(property_column(rule.property)).is_in(list(rule.values)).fill_null(False)
+    return listed if rule.operator == "in" else ~listed
+
+
+def _true_throughout_or_mask(rules: Iterable[pl.Series]) -> npt.NDArray[np.bool_] | None:
+    """Where all rules hold; null: everywhere."""
+    masks = [rule.to_numpy() for rule in rules if not rule.all()]
+    return np.logical_and.reduce(masks) if masks else None
+
+
+def _wholeunits_of(threshold: Decimal) -> int:
+    """The whole part, below which nothing has reached it."""
+    return max(-_WORD_MAX, min(_WORD_MAX, int(threshold.to_integral_value(ROUND_FLOOR))))
