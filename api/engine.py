@@ -90,7 +90,7 @@ class Engine:
 
     def _open_records(self) -> None:
         """The relational store and the line table; what a stopped process left behind is put right."""
-        self.store = open_store(self.settings.database)
+        self.store = open_store(self.settings.database, on_failed=self.log.fail)
         try:
             self._in_force = _compiled(self.store.catalogs.current())
             self.log.declare(self._in_force.catalog.declared_properties() if self._in_force else {})

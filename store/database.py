@@ -1,17 +1,30 @@
 """How the store talks to its database: an engine whose commits are on the disk, reading and writing, and upserts."""
 
+import logging
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DatabaseError, OperationalError
 
+from store.durability import Durability, OnFailed
 from store.errors import DatabaseDamaged, DatabaseFull, DatabaseUnavailable
 
+_log = logging.getLogger(__name__)
+
+WAL_BYTES_MAX = 4 << 20
 CHUNK = 10_000  # keys asked for at once, below the limit of bound parameters (32,766 in SQLite, 65,535 in PostgreSQL)
+_PRAGMAS = (
+    "busy_timeout=10000",
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "wal_autocheckpoint=0",  # see `checkpoint`
+)
 _PG_FULL = "53100"
 _WAITING_HELPS = (
     sqlite3.SQLITE_BUSY,
@@ -22,14 +35,24 @@ _WAITING_HELPS = (
 )
 
 
-def connect(url: str) -> Engine:
-    """An engine for `url`. SQLite is set to WAL with synchronous=FULL: at NORMAL a power cut loses commits."""
+def connect(url: str, on_failed: OnFailed | None = None) -> Engine:
+    """An engine for `url`. SQLite is set to WAL with synchronous=FULL: at NORMAL a power cut loses commits.
+
+    `on_failed` is told of a failed sync, before whoever asked.
+    """
     if make_url(url).get_backend_name() != "sqlite":
         return create_engine(url, pool_pre_ping=True)
-    engine = create_engine(url)
+    engine = create_engine(url, execution_options={"durability": Durability(on_failed)})
     event.listen(engine, "connect", _set_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def sqlite_path(engine: Engine) -> Path | None:
+    """The file of a SQLite database; null for one in memory, and for any other."""
+    database = engine.url.database
+    is_file = engine.dialect.name == "sqlite" and database not in (None, "", ":memory:")
+    return Path(str(database)) if is_file else None
 
 
 def check(engine: Engine) -> None:
@@ -56,9 +79,39 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """One transaction, committed at the end or not at all."""
-    with _available(engine), engine.execution_options(writes=True).begin() as connection:
-        yield connection
+    """One transaction, committed at the end or not at all. Raises DatabaseFailed, also after an earlier failure."""
+    durability = _durability(engine)
+    with nullcontext() if durability is None else durability.one_at_a_time():
+        with _available(engine), engine.execution_options(writes=True).begin() as connection:
+            yield connection
+        if durability is not None:
+            checkpoint(engine, wal_bytes_min=WAL_BYTES_MAX)
+
+
+def checkpoint(engine: Engine, *, wal_bytes_min: int = 0) -> None:
+    """Move what is in SQLite's log into its file, once the log is so large. SQLite would do it by itself, but would
+    tell nobody when the sync of the file fails. Raises DatabaseFailed."""
+    path, durability = sqlite_path(engine), _durability(engine)
+    if path is None or durability is None or _size(path.with_name(f"{path.name}-wal")) < wal_bytes_min:
+        return
+    connection = engine.raw_connection()
+    try:
+        connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    except sqlite3.OperationalError as error:
+        if durability.is_lost(error):
+            raise durability.fail(_name(engine)) from error
+        _log.warning("the log of the database %s cannot be moved into its file yet: %s", path, error)
+    finally:
+        connection.close()
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _durability(engine: Engine) -> Durability | None:
+    found: Durability | None = engine.get_execution_options().get("durability")
+    return found
 
 
 @contextmanager
@@ -67,6 +120,9 @@ def _available(engine: Engine) -> Iterator[None]:
     try:
         yield
     except OperationalError as error:
+        durability = _durability(engine)
+        if durability is not None and durability.is_lost(error.orig):
+            raise durability.fail(_name(engine)) from error
         code = getattr(error.orig, "sqlite_errorcode", None)
         if (code is not None and code & 0xFF == sqlite3.SQLITE_FULL) or getattr(error.orig, "sqlstate", "") == _PG_FULL:
             raise DatabaseFull(f"there is no room for the database {_name(engine)}: {error.orig}") from error
@@ -105,7 +161,13 @@ def chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
 
 def _set_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # the driver starts no transaction of its own: `_begin_sqlite` does
-    for pragma in ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in (
+        "busy_timeout=10000",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "wal_autocheckpoint=0",
+    ):
         connection.execute(f"PRAGMA {pragma}").fetchall()
 
 

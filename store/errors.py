@@ -51,5 +51,10 @@ class DatabaseFull(DatabaseUnavailable):
     """There is no room for the database on its disk. Nothing was changed; it is taken again once there is room."""
 
 
+class DatabaseFailed(DatabaseUnavailable):
+    """A sync of the database failed: whether the last change is on the disk nobody knows. The process must end; the
+    next start makes durable what it finds (store/rewriting.py)."""
+
+
 class DatabaseDamaged(StoreError):
     """The database file failed its check at start; restore it from a backup before anything is written."""

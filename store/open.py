@@ -1,17 +1,24 @@
 """Open the relational store: one database, one object for each aggregate."""
 
+import logging
 from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
+from rating.disk import Disk
 from store.backfills import Backfills
 from store.catalogs import Catalogs
 from store.customers import Customers
-from store.database import check, connect
+from store.database import check, checkpoint, connect, sqlite_path, writing
+from store.durability import OnFailed
+from store.errors import DatabaseUnavailable
 from store.migrate import upgrade
+from store.rewriting import mark_clean_end, rewrite_after_unclean_end
 from store.runs import Runs
 from store.signals import Signals
 from store.subscriptions import Subscriptions
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -23,19 +30,32 @@ class Store:
     runs: Runs
     signals: Signals
     backfills: Backfills
+    disk: Disk
 
     def close(self) -> None:
+        """End, and leave word of it when every sync has succeeded."""
+        path = sqlite_path(self.engine)
+        is_durable = path is not None and _all_is_in_the_file(self.engine)
         self.engine.dispose()
+        if path is not None and is_durable:
+            mark_clean_end(path, self.disk)
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str, *, on_failed: OnFailed | None = None, disk: Disk | None = None) -> Store:
     """Connect to `url` (SQLite or PostgreSQL), check the file, bring the schema up to date.
 
-    Raises DatabaseDamaged when SQLite finds its own file inconsistent.
+    `on_failed` is told when a sync fails: the process must end then. What a SQLite file holds after such an end, or a
+    crash, is made durable first. Raises DatabaseDamaged when SQLite finds its own file inconsistent.
     """
-    engine = connect(url)
+    disk = disk or Disk()
+    engine = connect(url, on_failed)
+    path = sqlite_path(engine)
+    is_used = path is not None and path.exists()
     try:
         check(engine)
+        if path is not None and is_used:
+            engine.dispose()
+            rewrite_after_unclean_end(path, disk)
         upgrade(engine)
     except BaseException:
         engine.dispose()
@@ -48,4 +68,16 @@ def open_store(url: str) -> Store:
         runs=Runs(engine),
         signals=Signals(engine),
         backfills=Backfills(engine),
+        disk=disk,
     )
+
+
+def _all_is_in_the_file(engine: Engine) -> bool:
+    try:
+        with writing(engine):
+            pass
+        checkpoint(engine)
+    except DatabaseUnavailable as error:
+        _log.error("the database was not closed in order: %s", error)
+        return False
+    return True

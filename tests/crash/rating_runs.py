@@ -100,8 +100,13 @@ class RunLedger:
         return {status: ends.count(status) for status in sorted(set(ends))}
 
     def _changed(self, runs: Mapping[str, Mapping[str, Any]]) -> list[str]:
-        known = {**self._checked, **self.answered}
-        return [f"run {name} was {known[name]}, is {runs.get(name)}" for name in known if runs.get(name) != known[name]]
+        known = [("seen", self._checked), ("answered", self.answered)]
+        return [
+            f"run {name}, {how} as {run}, is {runs.get(name)}"
+            for how, ledger in known
+            for name, run in ledger.items()
+            if runs.get(name) != run
+        ]
 
     def _wrong(self, connection: Connection, run: Mapping[str, Any]) -> list[str]:
         status, content = connection.fetch(f"/v1/rating-runs/{run['id']}/lines", "application/vnd.apache.parquet")
