@@ -15,11 +15,19 @@ from api.frames import rows
 from ingest.contents import View
 from ingest.log import UsageLog
 from rating.core.book import Meter, PriceBook
-from rating.core.coverage import scan_bounds, service_periods
-from rating.core.metering import families, metered_usage, summed_usage
+from rating.core.metering import (
+    converted,
+    families,
+    is_change,
+    is_sum,
+    measured,
+    metered_usage,
+    readings,
+    summed_usage,
+)
 from rating.core.money import ROUNDED, grouped_sum
 from rating.core.periods import Month, parse_month
-from rating.core.rating import rate
+from rating.core.rating import rate, usage_bounds
 from rating.core.schema import QUANTITY
 
 USAGE_CHANGE = pl.Schema(
@@ -126,13 +134,17 @@ def _span(compared: Compared) -> tuple[datetime, datetime]:
 
 
 def _metered(log: UsageLog, view: View, start: datetime, end: datetime, meters: Iterable[Meter]) -> pl.DataFrame:
-    """`meter`, `subject`, `quantity`, `events`."""
+    """`meter`, `subject`, `quantity`, `events`, of the meters that need no more than the events of that time."""
     events = log.scan(start=start, end=end, view=view).frame
     frames = []
     for family in families(meters):
         summed = summed_usage(events, family, ["subject"])
         metered = [metered_usage(summed, meter, ["subject"]).with_columns(meter=pl.lit(meter.key)) for meter in family]
         frames += [frame.select("meter", "subject", "quantity", "events") for frame in metered]
+    for meter in meters:
+        if not is_sum(meter) and not is_change(meter):
+            one = converted(measured(readings(events, meter, ["subject"]), meter, ["subject"]), meter)
+            frames.append(one.select(pl.lit(meter.key).alias("meter"), "subject", "quantity", "events"))
     schema = pl.Schema({"meter": pl.String(), "subject": pl.String(), "quantity": QUANTITY, "events": pl.Int64()})
     return pl.concat([schema.to_frame(), *pl.collect_all(frames)])
 
@@ -152,7 +164,7 @@ def _charges(
     month: Month,
 ) -> pl.DataFrame:
     """The charges of all customers for one month, as a rating run makes them: CHARGE_CHANGE without the difference."""
-    start, end = scan_bounds(service_periods(subscriptions, month), month)
+    start, end = usage_bounds(subscriptions, book, month)
     sides = []
     for side, view in (("before", compared.before), ("after", compared.after)):
         usage = log.scan(start=start, end=end, view=view).usage

@@ -176,7 +176,19 @@ class TierOut(Output):
     per: int
     flat_amount: DecimalText
     flat_count: DecimalText
+    percent: DecimalText
     amount: DecimalText
+
+
+class OperationOut(Output):
+    operator: Literal["weight", "allow", "partition", "clamp", "compose", "prorate"]
+    level: Literal["event", "day", "line", "price", "plan"] = Field(
+        description="whether it acted on each event, each day or the line"
+    )
+    on: Literal["quantity", "amount"]
+    before: DecimalText
+    after: DecimalText
+    numbers: str = Field(description="its parameters, a JSON object of strings")
 
 
 class LineOut(Output):
@@ -184,15 +196,18 @@ class LineOut(Output):
 
     run: str
     line: str = Field(description="derived from the line's content: stable over reruns")
-    kind: Literal["usage", "fee"]
+    kind: Literal["usage", "fee", "minimum", "maximum", "discount", "surcharge", "commitment", "credit"]
     customer: str
     subscription: str
     plan: str
-    price: str
-    price_version: int
+    price: str | None = Field(description="null for an adjustment of the plan")
+    price_version: int | None
     effective_from: datetime | None
     window: int | None
-    model: str
+    model: str | None
+    adjustment: int | None = Field(description="its place among those of its price or plan; null for usage and fees")
+    grant: str | None = Field(description="the grant that paid; null but for a credit")
+    pays: str | None = Field(description="the line that a credit paid something of; null for all others")
     meter: str | None
     group: dict[str, str | None]
     period: str
@@ -204,9 +219,9 @@ class LineOut(Output):
     rounded_amount: DecimalText = Field(description="in the currency's minor unit")
     currency: str
     rounding: str
-    package_size: DecimalText | None
-    size: str | None
+    size: str | None = Field(description="the property that measured each event, where that chose the tier")
     tiers: list[TierOut]
+    operations: list[OperationOut] = Field(description="what the operators before and behind the tiers did")
 
 
 class LinePage(Output):
@@ -215,7 +230,25 @@ class LinePage(Output):
 
 
 class StepOut(Output):
-    name: Literal["meter", "rate", "tier", "sum", "round"]
+    name: Literal[
+        "minimum",
+        "maximum",
+        "discount",
+        "surcharge",
+        "commitment",
+        "credit",
+        "meter",
+        "rate",
+        "weight",
+        "allow",
+        "partition",
+        "tier",
+        "sum",
+        "clamp",
+        "compose",
+        "prorate",
+        "round",
+    ]
     text: str = Field(description="what was done, in words and numbers")
     result: str
 

@@ -13,10 +13,9 @@ import polars as pl
 from ingest.errors import CommitUnknown, DiskFull
 from ingest.log import UsageLog
 from rating.core.book import PriceBook
-from rating.core.coverage import scan_bounds, service_periods
 from rating.core.explain import Step, explain
 from rating.core.periods import Month, parse_month
-from rating.core.rating import Rated, rate
+from rating.core.rating import Rated, rate, usage_bounds
 from rating.disk import is_full
 from rating.line_table import LinesDamaged, LineTable
 from rating.run import code_version, report
@@ -72,7 +71,7 @@ class RatingService:
         with self._one_run:
             self._store.runs.interrupt_running(now=self._now())  # its end could not be recorded: no other runs now
             accounts = Accounts(self._store.customers.subjects_frame(), self._store.subscriptions.subscriptions_frame())
-            start, end = scan_bounds(service_periods(accounts.subscriptions, month), month)
+            start, end = usage_bounds(accounts.subscriptions, book, month)
             usage = self._log.scan(start=start, end=end)
             run = self._started(month, book, usage.table_version, usage.last_sequence)
             try:

@@ -7,7 +7,7 @@ from typing import Literal
 import polars as pl
 
 from rating.core.book import Meter
-from rating.core.metering import metered_usage, summed_usage
+from rating.core.metering import converted, is_change, is_sum, measured, readings, reduced, summed_usage, totals_of
 from rating.core.schema import SUBJECT_NUMBER, property_column
 from rating.core.subjects import Usage, with_names
 from store.errors import Refused
@@ -55,8 +55,9 @@ def usage_of(query: UsageQuery, meter: Meter, usage: Usage, subjects: pl.DataFra
     """One row for each window and group that has usage: `window_start`, the dimensions, `quantity` and `events`.
 
     `usage` has the meter's properties, and only the events on [`start`, `end`) of `asked_subjects`; `subjects` is as
-    there. A subject that no customer has is under the customer null. Raises Refused for a dimension that the meter does
-    not group by.
+    there. A subject that no customer has is under the customer null. Each window and group is metered by itself,
+    without what the meter carries over. Raises Refused for a dimension that the meter does not group by, and for a
+    meter whose quantity depends on what lies between events.
     """
     _refuse_unknown(query, meter)
     wanted = [pl.col(_column(name)).is_in(values) for name, values in query.where if name not in OWNERS]
@@ -65,22 +66,34 @@ def usage_of(query: UsageQuery, meter: Meter, usage: Usage, subjects: pl.DataFra
     dimensions = [_column(name) for name in query.group_by if name not in OWNERS]
     owners = [name for name in query.group_by if name in OWNERS]
     by = ["_all", *window, *dimensions, *([SUBJECT_NUMBER] if owners else [])]
-    metered = metered_usage(summed_usage(windowed, [meter], by), meter, by)
+    summed = is_sum(meter)
+    rows = totals_of(summed_usage(windowed, [meter], by), meter, by) if summed else _reduced(windowed, meter, by)
     if owners:
-        metered = _by_owner(metered, [*window, *dimensions, *owners], usage.subjects, subjects)
+        rows = _with_owners(rows, owners, usage.subjects, subjects)
+    groups = ["_all", *window, *dimensions, *owners]
+    gathered = (
+        rows.group_by(groups).agg(pl.col("quantity", "events").sum()) if summed else measured(rows, meter, groups)
+    )
     columns = [*window, *(_column(name) for name in query.group_by), "quantity", "events"]
+    metered = converted(gathered, meter)
     return metered.select(columns).rename(_names(query)).sort(_sorted_by(query)).collect()
 
 
-def _by_owner(metered: pl.LazyFrame, by: list[str], numbers: pl.LazyFrame, subjects: pl.DataFrame) -> pl.LazyFrame:
-    """What was summed by subject number, by name or customer."""
-    owned = with_names(metered, numbers)
-    if "customer" in by:
-        owned = owned.join(subjects.lazy(), on="subject", how="left", validate="m:1")
-    return owned.group_by(by).agg(pl.col("quantity", "events").sum())
+def _reduced(usage: pl.LazyFrame, meter: Meter, by: list[str]) -> pl.LazyFrame:
+    return reduced(readings(usage, meter, by), meter, by)
+
+
+def _with_owners(rows: pl.LazyFrame, owners: list[str], numbers: pl.LazyFrame, subjects: pl.DataFrame) -> pl.LazyFrame:
+    """Rows with a subject number, with the names of the subject and of its customer."""
+    owned = with_names(rows, numbers)
+    return owned.join(subjects.lazy(), on="subject", how="left", validate="m:1") if "customer" in owners else owned
 
 
 def _refuse_unknown(query: UsageQuery, meter: Meter) -> None:
+    if is_change(meter):
+        raise Refused(
+            [f"meter {meter.key!r} is {meter.aggregation}: what it comes to is on charge lines, not in usage queries"]
+        )
     known = (*OWNERS, *meter.group_by)
     unknown = [name for name in (*query.group_by, *dict(query.where)) if name not in known]
     if unknown:

@@ -21,7 +21,7 @@ def code_version() -> str:
     """The release and a digest of the rating core's source: equal code versions rate equal inputs to equal bytes."""
     core = Path(__file__).parent / "core"
     hasher = hashlib.sha256()
-    for path in sorted(core.glob("*.py")):
+    for path in sorted(core.rglob("*.py")):
         hasher.update(path.read_bytes())
     return f"{version('tallystick')}+{hasher.hexdigest()[:12]}"
 

@@ -8,12 +8,14 @@ from api.cli import (
     accounts,
     backfills,
     catalogs,
+    conformance,
     consume,
     demo,
     doctor,
     events,
     ingesting,
     lines,
+    lint,
     quota,
     rating,
     rejections,
@@ -47,6 +49,7 @@ def tallystick(
     """Usage metering and rating: exact, durable, explainable to the single event."""
 
 
+catalogs.app.command()(lint.lint)
 app.command()(demo.demo)
 app.command()(serving.serve)
 app.command()(ingesting.ingest)
@@ -57,6 +60,7 @@ app.command()(lines.explain)
 app.command()(quota.quota)
 app.command()(quota.signals)
 app.command()(doctor.doctor)
+app.command()(conformance.conformance)
 app.add_typer(consume.app, name="consume")
 app.add_typer(events.app, name="events")
 app.add_typer(rejections.app, name="rejections")

@@ -21,6 +21,8 @@ def canonical_document(dumped: Document) -> Document:
         _canonical_price(price)
     for plan in dumped.get("plans", {}).values():
         _sort(plan, "prices")
+        for credit in plan.get("credits", {}).values():
+            _sort(credit, "features", "meters", "prices")
     return {section: content for section, content in dumped.items() if content != {}}
 
 
@@ -31,12 +33,24 @@ def _sort(part: Document, *fields: str) -> None:
 
 
 def _canonical_meter(meter: Document) -> None:
-    _sort(meter, "add", "subtract", "group_by")
-    for condition in meter.get("filters", []):
-        if "equals" in condition:
-            condition["in"] = [condition.pop("equals")]
-        _sort(condition, "in", "not_in")
-    meter.get("filters", []).sort(key=canonical_json)
+    _sort(meter, "add", "subtract", "group_by", "series_by")
+    for rules in (meter.get("filters", []), *meter.get("exclude", [])):
+        for condition in rules:
+            _canonical_filter(condition)
+        rules.sort(key=canonical_json)
+    meter.get("exclude", []).sort(key=canonical_json)
+    if "removed_when" in meter:
+        _canonical_filter(meter["removed_when"])
+    if meter.get("carried") is (meter["aggregation"] in ("time_weighted", "rate_of_change")):
+        del meter["carried"]
+    if meter.get("time_unit") == {"time_weighted": "hour", "weighted_sum": "period"}.get(meter["aggregation"]):
+        meter.pop("time_unit", None)
+
+
+def _canonical_filter(condition: Document) -> None:
+    if "equals" in condition:
+        condition["in"] = [condition.pop("equals")]
+    _sort(condition, "in", "not_in")
 
 
 def _canonical_price(price: Document) -> None:
@@ -50,24 +64,30 @@ def _canonical_price(price: Document) -> None:
                 _canonical_tier(tier)
             if rate.get("per") == 1 and rate is version:
                 del rate["per"]
-        _drop_inherited(version)
+        if price["model"] != "chain":  # its windows say all of their own
+            _drop_inherited(version)
 
 
 def _rates(version: Document) -> Iterator[Document]:
     yield version
-    yield from version.get("time_of_day", [])
+    yield from _windows(version)
+
+
+def _windows(version: Document) -> list[Document]:
+    return [*version.get("time_of_day", []), *version.get("bands", [])]
 
 
 def _canonical_tier(tier: Document) -> None:
     tier.pop("from", None)  # checked to be the bound of the tier before
-    tier.setdefault("unit_amount", "0")
+    if tier.keys().isdisjoint({"percent", "amount"}):
+        tier.setdefault("unit_amount", "0")
     if tier.get("flat_amount") == "0":
         del tier["flat_amount"]
 
 
 def _drop_inherited(version: Document) -> None:
     inherited = {"per": version.get("per", 1), "size": version.get("size")}
-    for window in version.get("time_of_day", []):
+    for window in _windows(version):
         for field, value in inherited.items():
             if field in window and window[field] == value:
                 del window[field]

@@ -5,8 +5,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
+from rating.catalog.allowances import check_allowances
+from rating.catalog.credits import check_credits
 from rating.catalog.left_out import LeftOut
-from rating.catalog.model import Catalog, FlatPrice, Plan, Price
+from rating.catalog.model import Catalog, Plan
+from rating.catalog.presets import FeePrice, Price
 from rating.catalog.problems import Problem, listed, show
 
 Dimensions = tuple[str, ...]
@@ -45,6 +48,10 @@ def check_plans(catalog: Catalog, left_out: LeftOut) -> Iterator[Problem]:
         yield from _check_price_names(path, plan, keys, left_out)
         yield from _check_currencies(path, plan, keys)
         yield from _check_charged_once(path, [(name, catalog.prices[name]) for name in keys.of_plan(plan)])
+        metered = [name for name in keys.of_plan(plan) if not isinstance(catalog.prices[name], FeePrice)]
+        yield from check_allowances(path, plan.allowances, metered, left_out)
+        known = {"features": [*catalog.features], "meters": [*catalog.meters], "prices": keys.of_plan(plan)}
+        yield from check_credits(path, plan.credits, known, left_out)
         for feature in plan.entitlements:
             if feature not in catalog.features and not left_out.covers("features", feature):
                 yield left_out.unknown(f"{path}.entitlements.{feature}", "feature", feature, catalog.features)
@@ -82,11 +89,11 @@ def _check_charged_once(path: str, prices: Sequence[tuple[str, Price]]) -> Itera
     by_meter: dict[str, dict[Dimensions, Matched]] = defaultdict(lambda: defaultdict(dict))
     reported: set[tuple[str, str]] = set()
     for name, price in prices:
-        if isinstance(price, FlatPrice):
+        if isinstance(price, FeePrice):
             continue
-        dimensions = tuple(sorted(price.match))
-        values = tuple(price.match[dimension] for dimension in dimensions)
-        for meter in price.meter_keys:
+        for meter, match in ((meter, cell.match) for cell in price.cells() for meter in cell.meters):
+            dimensions = tuple(sorted(match))
+            values = tuple(match[dimension] for dimension in dimensions)
             other = by_meter[meter][dimensions].setdefault(values, name)
             if other != name and (other, name) not in reported:
                 reported.add((other, name))

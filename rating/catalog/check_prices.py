@@ -1,28 +1,18 @@
 """The checks of one price: its meters and dimensions, its versions, its tiers, its times of the day."""
 
 from collections.abc import Iterator, Sequence
-from datetime import time
 from decimal import Decimal
-from itertools import pairwise
 
+from rating.catalog.check_bands import check_bands, check_windows
 from rating.catalog.left_out import LeftOut
-from rating.catalog.literals import decimal_text, instant_text, time_text
-from rating.catalog.model import (
-    Catalog,
-    FlatPrice,
-    PackageVersion,
-    PerRequestWindow,
-    Price,
-    Tier,
-    TieredWindow,
-    TimeWindow,
-    UnitVersion,
-    UsagePrice,
-    UsageVersion,
-)
+from rating.catalog.literals import decimal_text, instant_text
+from rating.catalog.model import Catalog
+from rating.catalog.parts import TierRange, TimeWindow, Version
+from rating.catalog.presets import FeePrice, Price, UsagePrice
 from rating.catalog.problems import Problem, listed, show
+from rating.catalog.rounding import rounded_charge
 
-RESERVED_DIMENSIONS = frozenset({"plan", "price"})
+RESERVED_DIMENSIONS = frozenset({"plan", "price", "cell"})
 """Columns of the price book beside those of the matched dimensions (rating/core/book.py, PriceShape)."""
 
 
@@ -34,11 +24,27 @@ def check_prices(catalog: Catalog, left_out: LeftOut) -> Iterator[Problem]:
             cure = f"Add {price.currency} to `currencies`, or use {listed(catalog.currencies)}."
             yield Problem(f"{path}.currency", show(price.currency), "The catalog does not declare this currency.", cure)
         yield from _check_order(path, price)
-        if not isinstance(price, FlatPrice):
+        if not isinstance(price, FeePrice):
             yield from _check_meters(path, price, catalog, left_out)
-            versions: Sequence[UsageVersion] = price.versions
+            yield from price.problems(path)
+            versions: Sequence[Version] = price.versions
             for index, version in enumerate(versions):
                 yield from _check_version(f"{path}.versions[{index}]", version)
+                if not _can_round(price, version):
+                    message = "The amounts of single events cannot be rounded: a step needs the whole line or day."
+                    cure = "Choose another `rounding_place`, or let its steps act on events."
+                    yield Problem(f"{path}.rounding_place", show(price.rounding_place), message, cure)
+                if price.group_by and getattr(version, "flat_when_unused", False):
+                    message = "Without usage it is not known for which groups the flat amount would be charged."
+                    yield Problem(
+                        f"{path}.versions[{index}].flat_when_unused", "true", message, "Remove it, or `group_by`."
+                    )
+
+
+def _can_round(price: UsagePrice, version: Version) -> bool:
+    parts = (version, *map(version.within, version.windows))
+    charges = (price.shaped(part.charge_of(cell)) for part in parts for cell in price.cells())
+    return price.rounding_place != "event" or all(rounded_charge(price, charge) is not None for charge in charges)
 
 
 def _check_order(path: str, price: Price) -> Iterator[Problem]:
@@ -69,16 +75,18 @@ def _check_meters(path: str, price: UsagePrice, catalog: Catalog, left_out: Left
             yield from _check_dimensions(path, price, key, catalog.meters[key].group_by)
         elif not left_out.covers("meters", key):
             yield left_out.unknown(place, "meter", key, catalog.meters)
-    for dimension in sorted(RESERVED_DIMENSIONS & price.match.keys()):
+    matched = {dimension for cell in price.cells() for dimension in cell.match}
+    for dimension in sorted(RESERVED_DIMENSIONS & matched):
         message = f"A price cannot match the dimension `{dimension}`: the price book has a column of that name."
         yield Problem(f"{path}.match.{dimension}", "", message, "Name the property otherwise in the events.")
-    for dimension in sorted(set(price.group_by) & price.match.keys()):
+    for dimension in sorted(set(price.group_by) & matched):
         message = f"The dimension `{dimension}` is matched to one value and grouped by."
         yield Problem(f"{path}.group_by", show(dimension), message, "Remove it from `group_by`.")
 
 
 def _check_dimensions(path: str, price: UsagePrice, meter: str, grouped: Sequence[str]) -> Iterator[Problem]:
-    used = {**dict.fromkeys(price.group_by, "group_by"), **dict.fromkeys(price.match, "match")}
+    cells = [dimension for cell in price.cells() if meter in cell.meters for dimension in cell.match]
+    used = {**dict.fromkeys(price.group_by, "group_by"), **dict.fromkeys(cells, "match")}
     for dimension, field in used.items():
         if dimension not in grouped:
             place = f"{path}.match.{dimension}" if field == "match" else f"{path}.group_by"
@@ -89,23 +97,25 @@ def _check_dimensions(path: str, price: UsagePrice, meter: str, grouped: Sequenc
             )
 
 
-def _check_version(path: str, version: UsageVersion) -> Iterator[Problem]:
-    yield from _check_windows(f"{path}.time_of_day", version.time_of_day)
-    if isinstance(version, (UnitVersion, PackageVersion)):
-        return
-    yield from _check_tiers(f"{path}.tiers", version.tiers)
-    windows: Sequence[TieredWindow | PerRequestWindow] = version.time_of_day
-    for index, window in enumerate(windows):
-        yield from _check_tiers(f"{path}.time_of_day[{index}].tiers", window.tiers)
+def _check_version(path: str, version: Version) -> Iterator[Problem]:
+    of_day: Sequence[TimeWindow] = getattr(version, "time_of_day", ())
+    bands: Sequence[TimeWindow] = getattr(version, "bands", ())
+    yield from check_windows(f"{path}.time_of_day", of_day)
+    yield from check_bands(f"{path}.bands", bands, of_day)
+    yield from (Problem(f"{path}.{it.field}", "", it.message, it.cure) for it in version.wrong())
+    yield from _check_tiers(f"{path}.tiers", getattr(version, "tiers", ()))
+    for field, windows in (("time_of_day", of_day), ("bands", bands)):
+        for index, window in enumerate(windows):
+            yield from _check_tiers(f"{path}.{field}[{index}].tiers", getattr(window, "tiers", ()))
 
 
-def _check_tiers(path: str, tiers: Sequence[Tier]) -> Iterator[Problem]:
+def _check_tiers(path: str, tiers: Sequence[TierRange]) -> Iterator[Problem]:
     """Tiers cover every quantity above zero exactly once."""
     start = Decimal(0)
     for index, tier in enumerate(tiers):
         is_last = index == len(tiers) - 1
         place = f"{path}[{index}]"
-        if tier.unit_amount is None and tier.flat_amount is None:
+        if all(amount is None for amount in tier.amounts().values()):
             cure = 'Add `unit_amount`, `flat_amount` or both; a free tier has `unit_amount: "0"`.'
             yield Problem(place, "", "The tier has no amount.", cure)
         if tier.from_ is not None and tier.from_ != start:
@@ -131,30 +141,3 @@ def _gap_or_overlap(path: str, found: Decimal, start: Decimal, index: int) -> Pr
     message = f"There is {'a gap' if found > start else 'an overlap'} between this tier and {between}."
     cure = f'Write `from: "{decimal_text(start)}"`, or leave `from` out.'
     return Problem(path, decimal_text(found), message, cure)
-
-
-def _check_windows(path: str, windows: Sequence[TimeWindow]) -> Iterator[Problem]:
-    """The windows of a version share one time zone (so that their order is known on every day) and no instant."""
-    for index, window in enumerate(windows):
-        place = f"{path}[{index}]"
-        if window.from_ == window.to:
-            message = "The window begins and ends at the same time."
-            cure = "Give it a length; a rate for the whole day is the version's own."
-            yield Problem(place, time_text(window.from_), message, cure)
-        if window.time_zone != windows[0].time_zone:
-            message = f"The windows of one version have different time zones; the first has {windows[0].time_zone}."
-            yield Problem(f"{place}.time_zone", show(window.time_zone), message, "Use one time zone.")
-    spans = sorted((span, index) for index, window in enumerate(windows) for span in _spans(window))
-    for (earlier, first), (later, second) in pairwise(spans):
-        if later[0] < earlier[1] and first != second:
-            low, high = sorted((first, second))
-            message = f"The window overlaps time_of_day[{low}]: both hold at {time_text(later[0])}."
-            yield Problem(f"{path}[{high}]", "", message, "Let each time of the day have one rate.")
-
-
-def _spans(window: TimeWindow) -> list[tuple[time, time]]:
-    """The window as intervals within one day; a window that wraps midnight has two."""
-    if window.from_ < window.to:
-        return [(window.from_, window.to)]
-    morning = [(time.min, window.to)] if window.to > time.min else []
-    return [(window.from_, time.max), *morning] if window.from_ != window.to else []

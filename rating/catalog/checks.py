@@ -2,55 +2,30 @@
 
 from collections.abc import Iterator
 
+from rating.catalog.check_meters import check_entitled, check_meters, check_priced_meters
 from rating.catalog.check_plans import check_plans
 from rating.catalog.check_prices import check_prices
 from rating.catalog.left_out import LeftOut
-from rating.catalog.model import Catalog, Meter, numeric_properties, sizes, text_properties
-from rating.catalog.problems import Problem, listed
+from rating.catalog.meters import looked_for_properties, numeric_properties, text_properties
+from rating.catalog.model import Catalog, sizes
+from rating.catalog.prefixes import check_prefixes
+from rating.catalog.problems import Problem
 
 __all__ = ["LeftOut", "check"]
 
 
 def check(catalog: Catalog, left_out: LeftOut) -> list[Problem]:
     """Every problem of the catalog's parts with themselves and with each other, in the order of the file's sections."""
-    return [
-        *_check_meters(catalog),
+    found = [
+        *check_meters(catalog),
         *_check_properties(catalog),
         *_check_features(catalog, left_out),
+        *check_prefixes(catalog.prefixes),
         *check_prices(catalog, left_out),
         *check_plans(catalog, left_out),
+        *check_entitled(catalog),
     ]
-
-
-def _check_meters(catalog: Catalog) -> Iterator[Problem]:
-    for key, meter in catalog.meters.items():
-        path = f"meters.{key}"
-        yield from _check_summed(path, meter)
-        for index, condition in enumerate(meter.filters):
-            given = [condition.in_ is not None, condition.not_in is not None, condition.equals is not None]
-            if sum(given) != 1:
-                yield Problem(
-                    f"{path}.filters[{index}]",
-                    "",
-                    "A filter has exactly one of `in`, `not_in` and `equals`.",
-                    "Keep one of them, or write a filter for each.",
-                )
-
-
-def _check_summed(path: str, meter: Meter) -> Iterator[Problem]:
-    if meter.aggregation == "count":
-        given = [name for name in ("property", "add", "subtract") if getattr(meter, name)]
-        if given:
-            cure = f"Remove {listed(given, 'and')}, or write `aggregation: sum`."
-            yield Problem(path, "", "A meter that counts events sums no property.", cure)
-    elif meter.property is None:
-        cure = "Add `property:` with the name of a property, or write `aggregation: count`."
-        yield Problem(f"{path}.property", "", "A meter that sums needs a property.", cure)
-    else:
-        names = numeric_properties(meter)
-        for name in sorted({name for name in names if names.count(name) > 1}):
-            message = f"The property `{name}` is used more than once in `property`, `add` and `subtract`."
-            yield Problem(path, "", message, "Use it once.")
+    return found or list(check_priced_meters(catalog))
 
 
 def _check_properties(catalog: Catalog) -> Iterator[Problem]:
@@ -63,12 +38,15 @@ def _check_properties(catalog: Catalog) -> Iterator[Problem]:
             f"The property `{name}` is a number in {numbers[name]}, and here it is text (in a filter or group_by)."
         )
         yield Problem(texts[name], "", message, "Use two properties, one of each kind.")
+    sought = {n: f"meters.{key}" for key, meter in catalog.meters.items() for n in looked_for_properties(meter)}
+    places = {**sought, **numbers, **texts}
     spelled: dict[str, str] = {}
-    for name in sorted(numbers.keys() | texts.keys()):
+    for name in sorted(places):
         other = spelled.setdefault(name.lower(), name)
         if other != name:
-            path = (numbers | texts)[name]
-            yield Problem(path, "", f"The properties `{other}` and `{name}` differ only by case.", "Spell them alike.")
+            yield Problem(
+                places[name], "", f"The properties `{other}` and `{name}` differ only by case.", "Spell them alike."
+            )
 
 
 def _check_features(catalog: Catalog, left_out: LeftOut) -> Iterator[Problem]:

@@ -9,6 +9,7 @@ from pydantic_core import ErrorDetails
 
 from rating.catalog import model
 from rating.catalog.literals import time_zones
+from rating.catalog.presets import Price
 from rating.catalog.problems import FloatLiteral, Problem, Suggestions, listed, path_of, show
 
 EXAMPLES = {
@@ -16,10 +17,12 @@ EXAMPLES = {
     "currencies": "`currencies: [USD]`",
     "currency": "`currency: USD`",
     "event_type": "the `type` of the events to meter, such as `event_type: llm.request`",
-    "aggregation": "`aggregation: sum` or `aggregation: count`",
+    "aggregation": "`aggregation: sum`, `aggregation: count` or another one",
     "amount": '`amount: "20"`',
     "unit_amount": '`unit_amount: "2.50"`',
     "package_size": "`package_size: 1000`",
+    "percent": '`percent: "2.9"`',
+    "basis_points": '`basis_points: "25"`',
     "tiers": "`tiers:` with a list of `up_to` and `unit_amount`",
     "size": "`size:` with the property that measures one event, such as `size: input_tokens`",
     "versions": "`versions:` with at least one version",
@@ -29,13 +32,8 @@ EXAMPLES = {
     "from": '`from: "16:30"`',
     "to": '`to: "00:30"`',
 }
-PRICE_CLASSES: dict[str, type[model.Price]] = {
-    "flat": model.FlatPrice,
-    "per_unit": model.UnitPrice,
-    "graduated": model.GraduatedPrice,
-    "volume": model.VolumePrice,
-    "package": model.PackagePrice,
-    "per_request": model.PerRequestPrice,
+PRICE_CLASSES: dict[str, type[BaseModel]] = {
+    get_args(kind.model_fields["model"].annotation)[0]: kind for kind in get_args(Price)
 }
 
 Explained = tuple[str, str]  # message and cure
@@ -63,9 +61,15 @@ def _problem(details: ErrorDetails, suggestions: Suggestions) -> Problem:
 
 
 def _without_tag(steps: Sequence[str | int]) -> list[str | int]:
-    """The place without the price model, which pydantic puts behind the key of a price."""
-    is_inside_price = len(steps) > 2 and steps[0] == "prices" and steps[2] in PRICE_CLASSES
-    return [*steps[:2], *steps[3:]] if is_inside_price else list(steps)
+    """The place without what tells the kinds of one part apart, such as the model of a price: pydantic puts it behind
+    the place."""
+    kind: Any = model.Catalog
+    kept: list[str | int] = []
+    for step in steps:
+        is_tag = get_origin(kind) in (Union, UnionType) and _of_tag(kind, step) is not None
+        kept += [] if is_tag else [step]
+        kind = _inner_kind(kind, step)
+    return kept
 
 
 def _ours(details: ErrorDetails, suggestions: Suggestions) -> Explained:
@@ -122,8 +126,17 @@ def _inner_kind(kind: Any, step: str | int) -> Any:
         return _bare(fields[str(step)].annotation) if step in fields else None
     if get_origin(kind) is dict or get_origin(kind) is tuple:
         return _bare(get_args(kind)[1 if get_origin(kind) is dict else 0])
-    if get_origin(kind) in (Union, UnionType):  # of prices, told apart by the model
-        return PRICE_CLASSES.get(str(step))
+    if get_origin(kind) in (Union, UnionType):
+        return _of_tag(kind, step)
+    return None
+
+
+def _of_tag(union: Any, tag: str | int) -> Any:
+    """The kind of a part that has `tag` in the field that tells its kinds apart."""
+    for kind in get_args(union):
+        fields = kind.model_fields.values() if isinstance(kind, type) and issubclass(kind, BaseModel) else ()
+        if any(get_args(field.annotation) == (tag,) for field in fields if get_origin(field.annotation) is Literal):
+            return kind
     return None
 
 
@@ -187,15 +200,18 @@ def _unknown_time_zone(details: ErrorDetails, suggestions: Suggestions) -> Expla
     return "This time zone is unknown.", cure
 
 
-def _no_price_model(details: ErrorDetails, suggestions: Suggestions) -> Explained:
-    return "`model` is missing.", f"Add `model:` with {listed(PRICE_CLASSES)}."
+def _no_tag(details: ErrorDetails, suggestions: Suggestions) -> Explained:
+    field = details["ctx"]["discriminator"].strip("'")
+    return f"`{field}` is missing.", f"Add `{field}:`{f' with {listed(PRICE_CLASSES)}' if field == 'model' else ''}."
 
 
-def _unknown_price_model(details: ErrorDetails, suggestions: Suggestions) -> Explained:
-    tag = details["ctx"]["tag"]
-    meant = suggestions.nearest(tag, PRICE_CLASSES)
+def _unknown_tag(details: ErrorDetails, suggestions: Suggestions) -> Explained:
+    found, field = details["ctx"]["tag"], details["ctx"]["discriminator"].strip("'")
+    known = [tag.strip(" '") for tag in details["ctx"]["expected_tags"].split(",")]
+    meant = suggestions.nearest(found, known)
     hint = f"Did you mean `{meant}`? " if meant else ""
-    return f"There is no price model `{tag}`.", f"{hint}The models are {listed(PRICE_CLASSES, 'and')}."
+    what = "price model" if field == "model" else f"`{field}`"
+    return f"There is no {what} `{found}`.", f"{hint}The {field}s are {listed(known, 'and')}."
 
 
 def _as_pydantic_says(details: ErrorDetails, suggestions: Suggestions) -> Explained:
@@ -215,7 +231,7 @@ EXPLANATIONS: Mapping[str, Callable[[ErrorDetails, Suggestions], Explained]] = {
     "string_too_short": _empty,
     "literal_error": _not_one_of,
     "unknown_time_zone": _unknown_time_zone,
-    "union_tag_not_found": _no_price_model,
-    "union_tag_invalid": _unknown_price_model,
+    "union_tag_not_found": _no_tag,
+    "union_tag_invalid": _unknown_tag,
 }
 WITHOUT_VALUE = frozenset({"missing", "extra_forbidden", "union_tag_not_found", "union_tag_invalid"})

@@ -99,6 +99,24 @@ def _read_positive_quantity(value: object) -> Decimal:
     return quantity
 
 
+def read_signed_quantity(value: object) -> Decimal:
+    """A quantity that may be below zero."""
+    if isinstance(value, str) and value.startswith("-"):
+        return -_read_quantity(value[1:])
+    if isinstance(value, int) and not isinstance(value, bool) and value < 0:
+        return -_read_quantity(-value)
+    return _read_quantity(value)
+
+
+def read_signed_amount(value: object) -> Decimal:
+    """An amount of money that may be below zero."""
+    if isinstance(value, str) and value.startswith("-"):
+        return -_read_amount(value[1:])
+    if isinstance(value, int) and not isinstance(value, bool) and value < 0:
+        return -_read_amount(-value)
+    return _read_amount(value)
+
+
 def _read_per(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         plain = re.sub(r"[_, ]", "", value) if isinstance(value, str) else ""
@@ -106,6 +124,12 @@ def _read_per(value: object) -> int:
         raise refusal("`per` must be a whole number of units.", f"Write it in digits, without quotes: {example}.")
     if not 1 <= value <= PER_MAX:
         raise refusal(f"`per` must be from 1 to {PER_MAX}.", "Write how many units the unit amount buys.")
+    return value
+
+
+def _read_count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= PER_MAX:
+        raise refusal("This must be a whole number, zero or more.", "Write how many, in digits and without quotes.")
     return value
 
 
@@ -247,6 +271,18 @@ PositiveQuantity = Annotated[
 Per = Annotated[
     int, PlainValidator(_read_per), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": PER_MAX, "default": 1})
 ]
+
+
+def _read_rounding_digits(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 4:
+        raise refusal("The decimals of a rounded amount are a whole number from 0 to 4.", "Write 2 for cents.")
+    return value
+
+
+RoundingDigits = Annotated[
+    int, PlainValidator(_read_rounding_digits), WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 4})
+]
+Count = Annotated[int, PlainValidator(_read_count), WithJsonSchema({"type": "integer", "minimum": 0})]
 Instant = Annotated[
     datetime | None,
     PlainValidator(_read_instant),

@@ -23,6 +23,10 @@ PAYER = "payer"
 """The number of a row of SERVICE_PERIOD: what stands for its subscription and plan while usage is summed."""
 
 
+PERIOD_LENGTH = "period_length"
+"""Microseconds of a billing period."""
+
+
 def service_periods(subscriptions: pl.DataFrame, month: Month) -> pl.DataFrame:
     """SERVICE_PERIOD of every subscription (SUBSCRIPTION) that is in force at some instant of `month`."""
     periods = month_in_zones(month, subscriptions["time_zone"])
@@ -53,9 +57,35 @@ def subscribed_usage(events: pl.LazyFrame, subjects: pl.DataFrame, served: pl.Da
     return covered.filter(pl.col("time") >= pl.col("from"), pl.col("time") < pl.col("to")).drop("from", "to")
 
 
+def usage_before(rows: pl.LazyFrame, subjects: pl.DataFrame, served: pl.DataFrame) -> pl.LazyFrame:
+    """Each row with a SUBJECT_NUMBER and a `time` once for each subscription whose part of the period begins after it,
+    with PAYER: usage from before, as `subscribed_usage` is that within."""
+    payers = with_payers(served).select(PAYER, "customer", "from")
+    paid_by = subjects.join(payers, on="customer").select(SUBJECT_NUMBER, PAYER, "from")
+    owned = rows.join(paid_by.lazy(), on=SUBJECT_NUMBER)
+    return owned.filter(pl.col("time") < pl.col("from")).drop("from")
+
+
 def with_payers(served: pl.DataFrame) -> pl.DataFrame:
     """`served` (SERVICE_PERIOD) with PAYER."""
     return served.with_row_index(PAYER)
+
+
+def period_lengths(served: pl.DataFrame) -> pl.DataFrame:
+    """The PERIOD_LENGTH of each `subscription`: of its whole billing period, also where it is served for a part."""
+    length = (pl.col("period_end") - pl.col("period_start")).dt.total_microseconds()
+    return served.select("subscription", length.alias(PERIOD_LENGTH))
+
+
+def with_day(usage: pl.LazyFrame, served: pl.DataFrame) -> pl.LazyFrame:
+    """Usage with PAYER, and the `day` that it is on the calendar of the customer's time zone."""
+    zones = with_payers(served).select(PAYER, "time_zone")
+    days = [
+        pl.when(pl.col("time_zone") == zone).then(pl.col("time").dt.convert_time_zone(zone).dt.date())
+        for zone in zones["time_zone"].unique().sort()
+    ]
+    day = pl.coalesce(days) if days else pl.lit(None, dtype=pl.Date)
+    return usage.join(zones.lazy(), on=PAYER, validate="m:1").with_columns(day=day).drop("time_zone")
 
 
 def unsubscribed_usage(usage: Usage, subjects: pl.DataFrame, subscriptions: pl.DataFrame, month: Month) -> pl.LazyFrame:

@@ -1,17 +1,20 @@
 """Which price and which rate usage pays: the price with the most matched dimensions, the rate in force at the event."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
 
-from rating.core.book import Meter, PriceBook, PriceShape
-from rating.core.buckets import Boundaries, boundaries, clock_column, size_column, with_buckets
-from rating.core.coverage import PAYER, with_payers
-from rating.core.metering import metered_usage, summed_usage
+from rating.core.bands import rates_in_force
+from rating.core.bands_split import lasts, longest, split
+from rating.core.book import Level, Meter, PriceBook, PriceShape
+from rating.core.buckets import Boundaries, boundaries, clock_column, day_column, instants, size_column, with_buckets
+from rating.core.coverage import PAYER, period_lengths, with_day, with_payers
+from rating.core.metering import adds_up, converted, measured, metered_events, summed_usage, totals_of
 from rating.core.money import grouped_sum
-from rating.core.schema import QUANTITY, property_column
+from rating.core.operators.weight import BEGINS
+from rating.core.schema import INSTANT, QUANTITY, property_column
 
 PRICED_USAGE = pl.Schema(
     {
@@ -20,12 +23,19 @@ PRICED_USAGE = pl.Schema(
         "rate": pl.Int32(),
         "meter": pl.String(),
         "group": pl.String(),  # JSON object of the dimensions that the price matches or is grouped by
-        "size_from": QUANTITY,  # per_request: the lower edge of the size bucket; null for every other model
+        "size_from": QUANTITY,  # cliff: the lower edge of the size bucket; null for every other tier mode
+        "day": pl.Date(),  # in the customer's time zone, where each day is rated alone; null elsewhere
+        "event": pl.Int64(),  # its sequence, where each event is rated alone; null elsewhere
+        "time": INSTANT,  # of that event
         "quantity": QUANTITY,
         "events": pl.Int64(),
     }
 )
-"""One row is the usage of one subscription that one rate prices, per group and, where it matters, per size bucket."""
+"""One row is the usage of one subscription that one rate prices, per group and, where it matters, per size bucket, day
+or event. Events bring along the properties that their chain reads (`carried_properties`)."""
+
+
+_FINE = ("day", "event", "time")
 
 
 @dataclass(frozen=True)
@@ -51,20 +61,67 @@ def match_family(
     charging = [meter for meter in family if meter.key in named]
     if not charging:
         return Matched([], [])
-    edges = boundaries(book, {meter.key for meter in charging}, *bounds)
-    dimensions = [*_columns(charging[0].group_by), *edges.columns]
-    # collected here: left lazy, the events would be read and summed again for every meter (measured)
-    summed = summed_usage(with_buckets(usage, edges), charging, [PAYER, *dimensions]).collect(engine="streaming")
-    owned = summed.lazy().join(with_payers(served).lazy(), on=PAYER, validate="m:1")
-    by = ["subscription", "plan", *dimensions]
-    matches = [_match_meter(metered_usage(owned, meter, by), meter, book, edges) for meter in charging]
+    start, end = bounds[0], bounds[1] + longest(usage, charging[0])
+    edges = boundaries(book, {meter.key for meter in charging}, start, end)
+    bucketed = with_buckets(usage, edges)
+    levels = {meter.key: level_of(meter, book) for meter in charging}
+    alone = [meter for meter in charging if levels[meter.key] == "event" or lasts(meter)]
+    together = [meter for meter in charging if meter not in alone]
+    cuts = instants(edges, (), start, end) if lasts(charging[0]) else []
+    by = ["subscription", "plan", *_columns(charging[0].group_by), *edges.columns]
+    matches = [
+        *(
+            match_meter(_each_event(bucketed, meter, served, edges, cuts), meter, book, edges, served)
+            for meter in alone
+        ),
+        *(
+            match_meter(metered, meter, book, edges, served)
+            for meter, metered in _summed(bucketed, together, served, by, book)
+        ),
+    ]
     return Matched([f for m in matches for f in m.priced], [f for m in matches for f in m.unpriced])
 
 
-def _match_meter(metered: pl.LazyFrame, meter: Meter, book: PriceBook, edges: Boundaries) -> Matched:
-    """Give each row to the most specific price that matches.
+def level_of(meter: Meter, book: PriceBook) -> Level:
+    """The finest level at which some price of the meter needs its usage."""
+    prices = [shape.prices["price"] for shape in book.shapes if shape.meter == meter.key]
+    chains = book.rates.filter(pl.col("price").is_in(pl.concat(prices).implode()))["chain"].unique()
+    levels = {book.chains[chain].level for chain in chains}
+    return next(level for level in ("event", "day", "line") if level in levels)
 
-    Shapes are tried from the most matched dimensions to the fewest; what one takes, the next does not see.
+
+def _summed(
+    usage: pl.LazyFrame, family: Sequence[Meter], served: pl.DataFrame, by: list[str], book: PriceBook
+) -> Iterator[tuple[Meter, pl.LazyFrame]]:
+    """What each meter has metered, one row for each value of `by`, and for each day where a price needs that."""
+    if not family:
+        return
+    if any(level_of(meter, book) == "day" for meter in family):
+        usage, by = with_day(usage, served), [*by, "day"]
+    keys = [PAYER, *(name for name in by if name not in ("subscription", "plan"))]
+    # collected here: left lazy, the events would be read and summed again for every meter (measured)
+    summed = summed_usage(usage, family, keys).collect(engine="streaming").lazy()
+    owned = summed.join(with_payers(served).lazy(), on=PAYER, validate="m:1")
+    yield from ((meter, totals_of(owned, meter, by)) for meter in family)
+
+
+def _each_event(
+    usage: pl.LazyFrame, meter: Meter, served: pl.DataFrame, edges: Boundaries, cuts: Sequence[datetime]
+) -> pl.LazyFrame:
+    """The same with one row an event, or a part of one that lasts: its `event` (sequence), `time` and `day`."""
+    events = metered_events(with_day(usage, served), meter)
+    owned = events.join(with_payers(served).lazy(), on=PAYER, validate="m:1")
+    each = owned.with_columns(event=pl.col("sequence"), events=pl.lit(1, dtype=pl.Int64))
+    return with_buckets(split(each, meter, cuts), edges) if lasts(meter) else each
+
+
+def match_meter(
+    metered: pl.LazyFrame, meter: Meter, book: PriceBook, edges: Boundaries, served: pl.DataFrame
+) -> Matched:
+    """Give each row to the most specific price that matches, and make the metered quantity of what each line is given.
+
+    `metered` has the `quantity` of a meter that adds up, else readings. Shapes are tried from the most matched
+    dimensions to the fewest; what one takes, the next does not see.
     """
     shapes = sorted(
         (s for s in book.shapes if s.meter == meter.key), key=lambda s: (-len(s.match), s.match, s.group_by)
@@ -74,10 +131,10 @@ def _match_meter(metered: pl.LazyFrame, meter: Meter, book: PriceBook, edges: Bo
         keys = ["plan", *_columns(shape.match)]
         matched = rest.join(_match_keys(shape, book), on=keys, nulls_equal=True, validate="m:1")
         in_force = pl.col("version_from") >= pl.col("first_effective_from")
-        priced.append(_price_shape(matched.filter(in_force), shape, book, edges))
-        unpriced.append(_unpriced(matched.filter(~in_force), meter))
+        priced.append(_price_shape(matched.filter(in_force), shape, meter, book, edges, served))
+        unpriced.append(_unpriced(matched.filter(~in_force), meter, served))
         rest = rest.join(_match_keys(shape, book), on=keys, how="anti", nulls_equal=True)
-    return Matched(priced, [*unpriced, _unpriced(rest, meter)])
+    return Matched(priced, [*unpriced, _unpriced(rest, meter, served)])
 
 
 def _columns(dimensions: Sequence[str]) -> list[str]:
@@ -91,11 +148,52 @@ def _match_keys(shape: PriceShape, book: PriceBook) -> pl.LazyFrame:
     return prices.lazy().rename({d: property_column(d) for d in shape.match})
 
 
-def _price_shape(matched: pl.LazyFrame, shape: PriceShape, book: PriceBook, edges: Boundaries) -> pl.LazyFrame:
+def _price_shape(
+    matched: pl.LazyFrame, shape: PriceShape, meter: Meter, book: PriceBook, edges: Boundaries, served: pl.DataFrame
+) -> pl.LazyFrame:
     group = _group(sorted({*shape.match, *shape.group_by}))
     rated = matched.with_columns(group=group, meter=pl.lit(shape.meter)).pipe(_choose_rate, book, edges)
-    by = [name for name in PRICED_USAGE if name not in ("quantity", "events")]
-    return grouped_sum(rated, by, ["quantity"], pl.col("events").sum()).select(PRICED_USAGE.names())
+    return _at_levels(rated, meter, book, served)
+
+
+def _at_levels(rated: pl.LazyFrame, meter: Meter, book: PriceBook, served: pl.DataFrame) -> pl.LazyFrame:
+    """PRICED_USAGE: usage summed as far as the chain of its rate lets it."""
+    columns = rated.collect_schema()
+    absent = [pl.lit(None, dtype=PRICED_USAGE[name]).alias(name) for name in _FINE if name not in columns]
+    fine = rated.with_columns(absent)
+    has_days = _chain_is(book, "day")
+    by = [name for name in PRICED_USAGE if name not in ("event", "time", "quantity", "events")]
+    coarse = fine.filter(~_chain_is(book, "event")).with_columns(pl.when(has_days).then(pl.col("day")))
+    gathered = _gathered(coarse, meter, by, served).with_columns(
+        event=pl.lit(None, dtype=pl.Int64), time=pl.lit(None, dtype=INSTANT)
+    )
+    summed = gathered.select(PRICED_USAGE.names())
+    if "event" not in columns:
+        return summed
+    carried = [name for name in (*carried_properties(book), BEGINS) if name in columns]
+    each = converted(fine.filter(_chain_is(book, "event")), meter).select(*PRICED_USAGE, *carried)
+    return pl.concat([summed, each], how="diagonal")
+
+
+def _gathered(rows: pl.LazyFrame, meter: Meter, by: Sequence[str], served: pl.DataFrame) -> pl.LazyFrame:
+    """One row for each value of `by`: its metered `quantity` and `events`."""
+    if adds_up(meter):
+        gathered = grouped_sum(rows, by, ["quantity"], pl.col("events").sum())
+    else:
+        gathered = measured(rows, meter, by)
+    if meter.of_period:
+        gathered = gathered.join(period_lengths(served).lazy(), on="subscription", validate="m:1")
+    return converted(gathered, meter)
+
+
+def carried_properties(book: PriceBook) -> list[str]:
+    """The usage columns that steps of chains read of each event."""
+    steps = [step for chain in book.chains for step in (*chain.before, *chain.after)]
+    return sorted({property_column(step.property) for step in steps if step.property is not None})
+
+
+def _chain_is(book: PriceBook, level: Level) -> pl.Expr:
+    return pl.col("chain").is_in([place for place, chain in enumerate(book.chains) if chain.level == level])
 
 
 def _group(dimensions: Sequence[str]) -> pl.Expr:
@@ -105,38 +203,37 @@ def _group(dimensions: Sequence[str]) -> pl.Expr:
 
 
 def _choose_rate(usage: pl.LazyFrame, book: PriceBook, edges: Boundaries) -> pl.LazyFrame:
-    """Add `rate` and `size_from`: the version in force at the bucket, its window where the clock is in one."""
-    rates = book.rates.lazy().select(
-        "rate",
-        "price",
-        "effective_from",
-        "effective_to",
-        "window",
-        "window_time_zone",
-        "window_from",
-        "window_to",
-        "size",
-    )
+    """Add `rate`, `chain` and `size_from`: of the version in force at the bucket, the band that holds there if any."""
+    outside = book.rates.lazy().filter(pl.col("window").is_null())
+    versions = outside.select("rate", "price", "cell", "effective_from", "effective_to")
     in_force = (pl.col("version_from") >= pl.col("effective_from")) & (pl.col("version_from") < pl.col("effective_to"))
-    candidates = usage.with_row_index("usage").join(rates, on="price").filter(in_force)
+    chosen = usage.join(versions, on=["price", "cell"]).filter(in_force)
     if edges.clocks:
-        in_window = pl.col("window").is_not_null()
-        candidates = candidates.filter(~in_window | _clock_in_window(edges))
-        candidates = candidates.filter(in_window | ~in_window.any().over("usage"))
-    else:
-        candidates = candidates.filter(pl.col("window").is_null())
+        chosen = _in_band(chosen, book, edges)
+    sized = chosen.join(book.rates.lazy().select("rate", "chain", "size"), on="rate", validate="m:1")
     sizes = [pl.when(pl.col("size") == s).then(pl.col(size_column(s))) for s, _ in edges.sizes]
     size_from = pl.coalesce(sizes) if sizes else pl.lit(None)
-    return candidates.with_columns(size_from=size_from.cast(QUANTITY))
+    return sized.with_columns(size_from=size_from.cast(QUANTITY))
 
 
-def _clock_in_window(edges: Boundaries) -> pl.Expr:
-    clock = pl.coalesce(pl.when(pl.col("window_time_zone") == z).then(pl.col(clock_column(z))) for z, _ in edges.clocks)
-    after, before = clock >= pl.col("window_from"), clock < pl.col("window_to")
-    return pl.when(pl.col("window_from") < pl.col("window_to")).then(after & before).otherwise(after | before)
+def _in_band(chosen: pl.LazyFrame, book: PriceBook, edges: Boundaries) -> pl.LazyFrame:
+    """The `rate` of the band that holds, where one does. All bands of a version are in one time zone."""
+    bands = rates_in_force(book.bands, edges.clocks, edges.days)
+    zones = bands.select("base", "zone").unique().lazy()
+    zoned = chosen.join(zones, left_on="rate", right_on="base", how="left", validate="m:1")
+    class_of = {d.zone: pl.col(day_column(d.zone)) if d.tells_apart else pl.lit(0) for d in edges.days}
+    bucketed = zoned.with_columns(
+        clock_from=pl.coalesce(pl.when(pl.col("zone") == z).then(pl.col(clock_column(z))) for z, _ in edges.clocks),
+        day_class=pl.coalesce(pl.when(pl.col("zone") == z).then(class_of[z]) for z, _ in edges.clocks).cast(pl.Int32),
+    )
+    keys, of_band = ["rate", "clock_from", "day_class"], ["base", "clock_from", "day_class"]
+    held = bucketed.join(bands.lazy().drop("zone"), left_on=keys, right_on=of_band, how="left", validate="m:1")
+    return held.with_columns(rate=pl.coalesce("rate_in_force", "rate")).drop("rate_in_force", "zone")
 
 
-def _unpriced(rest: pl.LazyFrame, meter: Meter) -> pl.LazyFrame:
+def _unpriced(rest: pl.LazyFrame, meter: Meter, served: pl.DataFrame) -> pl.LazyFrame:
     """One row a plan, meter and group values: the `quantity` and `events` that no price of the plan covers."""
-    keyed = rest.filter(pl.col("quantity") != 0).with_columns(meter=pl.lit(meter.key), group=_group(meter.group_by))
-    return grouped_sum(keyed, ["plan", "meter", "group"], ["quantity"], pl.col("events").sum())
+    used = rest.filter(pl.col("quantity") != 0) if adds_up(meter) else rest
+    keyed = used.with_columns(meter=pl.lit(meter.key), group=_group(meter.group_by))
+    gathered = _gathered(keyed, meter, ["plan", "subscription", "meter", "group"], served)
+    return grouped_sum(gathered, ["plan", "meter", "group"], ["quantity"], pl.col("events").sum())

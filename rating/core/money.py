@@ -12,7 +12,7 @@ from decimal import Decimal
 
 import polars as pl
 
-from rating.core.schema import AMOUNT
+from rating.core.schema import AMOUNT, QUANTITY
 
 ROUNDED = pl.Decimal(38, 4)
 """Amounts in a currency's minor unit; ISO 4217 knows 0, 2, 3 and 4 digits."""
@@ -34,13 +34,17 @@ def quotient(amount: pl.Expr, divisor: pl.Expr) -> pl.Expr:
     return amount.cast(AMOUNT) / divisor.cast(AMOUNT)
 
 
+def whole(quantity: pl.Expr, size: pl.Expr) -> pl.Expr:
+    """How many whole packages of `size` are in a quantity: 0.9 -> 0, size -> 1; nothing for a negative quantity."""
+    units, unit = quantity.cast(AMOUNT), size.cast(AMOUNT)
+    return pl.when(quantity > 0).then(quotient(units - units % unit, unit)).otherwise(ZERO)
+
+
 def started(quantity: pl.Expr, size: pl.Expr) -> pl.Expr:
     """How many packages of `size` a quantity starts: 0 -> 0, 0.1 -> 1, size -> 1; nothing for a negative quantity."""
-    units, unit = quantity.cast(AMOUNT), size.cast(AMOUNT)
-    rest = units % unit
-    whole = quotient(units - rest, unit)
-    one_more = pl.when(rest > 0).then(pl.lit(Decimal(1), dtype=AMOUNT)).otherwise(ZERO)
-    return pl.when(quantity > 0).then(whole + one_more).otherwise(ZERO)
+    rest = quantity.cast(AMOUNT) % size.cast(AMOUNT)
+    one_more = pl.when((quantity > 0) & (rest > 0)).then(pl.lit(Decimal(1), dtype=AMOUNT)).otherwise(ZERO)
+    return whole(quantity, size) + one_more
 
 
 def round_to(amount: pl.Expr, digits: int, mode: str) -> pl.Expr:
@@ -56,6 +60,26 @@ def round_to(amount: pl.Expr, digits: int, mode: str) -> pl.Expr:
             rest = amount - rounded
             rounded = rounded + pl.when(rest > 0).then(step).when(rest < 0).then(-step).otherwise(ZERO)
     return rounded.cast(ROUNDED)
+
+
+def round_to_multiple(amount: pl.Expr, multiple: pl.Expr, mode: pl.Expr) -> pl.Expr:
+    """The amount as a multiple of `multiple`, above zero, by `mode` (see `round_to`); as it is where that is null."""
+    one = pl.lit(Decimal(1), dtype=AMOUNT)
+    size = amount.abs()
+    rest = size % multiple.fill_null(one)
+    base, half = size - rest, rest - (multiple - rest)
+    is_odd = quotient(base, multiple) % pl.lit(Decimal(2), dtype=AMOUNT) != 0
+    goes_up = (
+        pl.when(mode == "up")
+        .then(rest > 0)
+        .when(mode == "down")
+        .then(False)
+        .when(mode == "half_even")
+        .then((half > 0) | ((half == 0) & is_odd))
+        .otherwise(half >= 0)
+    )
+    rounded = base + pl.when(goes_up).then(multiple).otherwise(ZERO)
+    return pl.when(multiple.is_null()).then(amount).when(amount < 0).then(-rounded).otherwise(rounded)
 
 
 def round_by_currency(amount: str, digits: str, mode: str, kinds: Iterable[tuple[int, str]]) -> pl.Expr:
@@ -96,3 +120,28 @@ def plain(amount: Decimal) -> str:
     text = format(amount, "f")
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text in ("-0", "") else text
+
+
+def ratio(number: pl.Expr, divisor: pl.Expr, mode: str, decimals: int) -> pl.Expr:
+    """number / divisor as a quantity, rounded once to `decimals` (9 or fewer; negative: to tens, hundreds ...).
+
+    `number` is a quantity and `divisor` a whole number above zero, Decimal(38, 9) both; a step of the result must fit
+    their 29 digits before the point. Modes: half_away_from_zero, half_even, up (away from zero), down (toward zero),
+    ceiling, floor. Counts whole steps and looks at the remainder, so no rounding hides another.
+    """
+    step = divisor * pl.lit(Decimal(1).scaleb(-decimals), dtype=QUANTITY)
+    rest = number % step  # has the sign of the step: above zero
+    steps = (number - rest) / step
+    one, zero = pl.lit(Decimal(1), dtype=QUANTITY), pl.lit(Decimal(0), dtype=QUANTITY)
+    half = rest - (step - rest)
+    is_odd = steps % pl.lit(Decimal(2), dtype=QUANTITY) != 0
+    goes_up = {
+        "ceiling": rest > zero,
+        "floor": pl.lit(False),
+        "up": (rest > zero) & (number > zero),
+        "down": (rest > zero) & (number < zero),
+        "half_away_from_zero": (half > zero) | ((half == zero) & (number > zero)),
+        "half_even": (half > zero) | ((half == zero) & is_odd),
+    }[mode]
+    whole_steps = steps + pl.when(goes_up).then(one).otherwise(zero)
+    return whole_steps * pl.lit(Decimal(1).scaleb(-decimals), dtype=QUANTITY)

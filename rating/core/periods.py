@@ -35,6 +35,9 @@ class Month:
     def next(self) -> "Month":
         return Month(self.year + self.month // 12, self.month % 12 + 1)
 
+    def before(self) -> "Month":
+        return Month(self.year, self.month - 1) if self.month > 1 else Month(self.year - 1, 12)
+
     def start(self, zone: tzinfo) -> datetime:
         """The instant of the month's first midnight in `zone`."""
         return datetime(self.year, self.month, 1, tzinfo=zone).astimezone(UTC)

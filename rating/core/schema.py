@@ -63,6 +63,10 @@ def usage_event_schema(properties: Mapping[str, PropertyType]) -> pl.Schema:
     return pl.Schema({**USAGE_EVENT, **columns})
 
 
+LINE = ["subscription", "rate", "meter", "group"]
+"""What tells one charge line of usage from another."""
+
+
 def numbered_usage_schema(properties: Mapping[str, PropertyType]) -> pl.Schema:
     """`usage_event_schema` with SUBJECT_NUMBER behind the subject: usage as it is scanned and rated."""
     columns: dict[str, pl.DataType] = {}
@@ -78,8 +82,10 @@ PRICE = pl.Schema(
         "price": pl.String(),
         "currency": pl.String(),
         "currency_digits": pl.Int32(),  # ISO 4217 minor unit: 2 for USD, 0 for JPY, 3 for KWD
-        "model": pl.String(),  # flat | per_unit | graduated | volume | package | per_request
+        "model": pl.String(),  # the preset that the price was written as, or `chain`
         "rounding": pl.String(),  # half_away_from_zero | half_even | up | down
+        "rounding_digits": pl.Int32(),  # of its lines; those of the currency unless the price says otherwise
+        "rounding_place": pl.String(),  # event | line | price | subscription (rating/core/rounding.py)
     }
 )
 """One row is one price of the catalog; `price` is unique."""
@@ -91,16 +97,31 @@ RATE = pl.Schema(
         "version": pl.Int32(),  # 0 is the first version of the price
         "effective_from": INSTANT,  # of the version; 0001-01-01 when it holds since ever
         "effective_to": INSTANT,  # of the next version, exclusive; 9999-12-31 when it is the last
-        "window": pl.Int32(),  # null: the rate outside every time-of-day window of the version
-        "window_time_zone": pl.String(),
-        "window_from": pl.Int64(),  # microseconds after local midnight; [window_from, window_to), wraps when to <= from
-        "window_to": pl.Int64(),
+        "window": pl.Int32(),  # null: the rate outside every band of the version
+        "cell": pl.Int32(),  # which usage of the price it is for (PriceShape); 0 where the price has one rate for all
+        "pool": pl.Int32(),  # equal for the cells of one version and window: the lines that can be priced together
+        "chain": pl.Int32(),  # place in PriceBook.chains
+        "tier_mode": pl.String(),  # graduated | volume | cliff
+        "flat_when_unused": pl.Boolean(),  # whether usage of zero pays the flat amount of its tier
         "per": pl.Int64(),  # so many units cost `unit_amount`
-        "package_size": QUANTITY,  # package only
-        "size": pl.String(),  # per_request only: the property that measures one event
+        "size": pl.String(),  # cliff only: the property that measures one event
+        "numbers": pl.List(pl.String()),  # the numbers of each step of the chain, as JSON, to show
     }
 )
-"""One row is one set of numbers of a price: a version, or one of its time-of-day windows."""
+"""One row is one set of numbers of a price: a version, or one of its bands."""
+
+BAND = pl.Schema(
+    {
+        "rate": pl.Int32(),
+        "base": pl.Int32(),  # the rate of the same version outside its bands
+        "zone": pl.String(),
+        "from": pl.Int64(),  # microseconds after local midnight; [from, to), over midnight when to <= from
+        "to": pl.Int64(),
+        "calendar": pl.Int32(),  # place in PriceBook.calendars
+        "priority": pl.Int32(),  # among the bands of the version: where several hold, the highest does
+    }
+)
+"""One row is a part of the time in which a rate with a `window` holds (rating/core/bands.py)."""
 
 TIER = pl.Schema(
     {
@@ -108,15 +129,118 @@ TIER = pl.Schema(
         "tier": pl.Int32(),  # from 0
         "from_quantity": QUANTITY,  # exclusive
         "to_quantity": QUANTITY,  # inclusive; null: the open last tier
-        "unit_amount": AMOUNT,  # for `per` units; 0 where the model has none
-        "flat_amount": AMOUNT,  # per tier reached; the fee of `flat`; the amount of one package
+        "unit_amount": AMOUNT,  # for `per` units
+        "flat_amount": AMOUNT,  # once where the tier is reached; the fee of `flat`
+        "percent": AMOUNT,  # of the quantity
+        "flat_per": AMOUNT,  # the flat amount is for each started so many units of the tier; null: once
     }
 )
-"""One row is one tier (from, to] of a rate; the tiers of a rate have no gap from 0. Every rate has at least one
-(`flat`, `per_unit` and `package` have exactly one, open)."""
+"""One row is one tier (from, to] of a rate; the tiers of a rate have no gap from 0, and every rate has at least one.
+Amounts and `percent` are 0 where the price has none."""
 
-PLAN_FEE = pl.Schema({"plan": pl.String(), "price": pl.String()})
-"""One row is one `flat` price of a plan."""
+TIER_AMOUNT = pl.Schema(
+    {
+        "tier": pl.Int32(),
+        "from_quantity": QUANTITY,
+        "to_quantity": QUANTITY,
+        "quantity": AMOUNT,  # that this tier prices, behind the operators before it
+        "unit_amount": AMOUNT,
+        "per": pl.Int64(),
+        "flat_amount": AMOUNT,
+        "flat_count": AMOUNT,  # how many times the flat amount is paid
+        "percent": AMOUNT,
+        "amount": AMOUNT,  # quantity x unit_amount / per + flat_amount x flat_count + quantity x percent / 100
+    }
+)
+"""One row is what one tier contributes to a charge line."""
+
+OPERATION = pl.Schema(
+    {
+        "operator": pl.String(),
+        "level": pl.String(),  # event | day | line; of a rounding: price | subscription
+        "on": pl.String(),  # quantity | amount | shown: the rounded amount
+        "before": AMOUNT,  # of the line, summed over its rows at that level
+        "after": AMOUNT,
+        "numbers": pl.String(),  # the parameters, as a JSON object of strings
+    }
+)
+"""One row is what one operator of the chain, other than tier and price, made of a line's quantity or amount."""
+
+_STEP_OF_RATE = {"rate": pl.Int32(), "step": pl.Int32()}  # the place of the step in the chain, from 0
+
+WEIGHT = pl.Schema(
+    {
+        **_STEP_OF_RATE,
+        "factor": AMOUNT,
+        "divide_by": AMOUNT,
+        "rounding": pl.String(),  # up | down | null: exact
+        "first": AMOUNT,
+        "increment": AMOUNT,
+        "increments_from": pl.List(AMOUNT),  # rising, the first is 0
+        "increments": pl.List(AMOUNT),  # how large they are from there on; null: exact
+        "minimum": AMOUNT,
+        "maximum": AMOUNT,
+    }
+)
+"""One row is the numbers of one `weight` of a rate (operators/weight.py); null where it has none."""
+
+ALLOW = pl.Schema({**_STEP_OF_RATE, "units": AMOUNT, "count": pl.Int64(), "either": pl.Boolean()})
+"""One row is the numbers of one `allow` of a rate (operators/allow.py)."""
+
+CLAMP = pl.Schema(
+    {
+        **_STEP_OF_RATE,
+        "minimum": AMOUNT,
+        "maximum": AMOUNT,
+        "multiple": AMOUNT,  # the amount is rounded to multiples of it
+        "rounding": pl.String(),  # half_away_from_zero | half_even | up | down
+    }
+)
+"""One row is the numbers of one `clamp` of a rate (operators/clamp.py); null is no bound and no rounding."""
+
+COMPOSE = pl.Schema({**_STEP_OF_RATE, "percent": AMOUNT, "above": AMOUNT, "fixed": AMOUNT})
+"""One row is the numbers of one `compose` of a rate (operators/compose.py); negative is a discount."""
+
+ADJUSTMENT = pl.Schema(
+    {
+        "adjustment": pl.Int32(),  # row number, unique
+        "scope": pl.String(),  # price | plan
+        "plan": pl.String(),
+        "price": pl.String(),  # null for a plan's own
+        "price_version": pl.Int32(),
+        "effective_from": INSTANT,  # of that version, as in RATE
+        "effective_to": INSTANT,
+        "model": pl.String(),
+        "place": pl.Int32(),  # in the order in which they are taken, from 0
+        "kind": pl.String(),  # minimum | maximum | discount | surcharge | commitment
+        "of": pl.String(),  # all | usage | fees: the lines that count
+        "value": AMOUNT,
+        "percent": AMOUNT,
+        "multiplier": AMOUNT,  # commitment: of what is used above it
+        "true_up": pl.Boolean(),  # commitment: whether what is not used of it is charged
+        "currency": pl.String(),
+        "currency_digits": pl.Int32(),
+        "rounding": pl.String(),
+        "numbers": pl.String(),  # its numbers as JSON, to show
+    }
+)
+"""One row is one adjustment of a plan, or of one version of one of its prices (rating/core/adjustments.py)."""
+
+PLAN_FEE = pl.Schema({"plan": pl.String(), "price": pl.String(), "due": pl.String()})
+"""One row is one fee of a plan, and when it is `due`: in_advance and in_arrears, at the beginning and the end of what
+is served of each period; at_start, once, when the subscription begins."""
+
+PLAN_ALLOWANCE = pl.Schema(
+    {
+        "plan": pl.String(),
+        "price": pl.String(),
+        "allowance": pl.String(),
+        "place": pl.Int32(),  # of the price among those that use the allowance, from 0
+        "units": AMOUNT,  # in each billing period
+        "rollover_maximum": AMOUNT,  # 0: nothing rolls over
+    }
+)
+"""One row is one price of a plan that uses an allowance of it (core/allowances.py); (`plan`, `price`) is unique."""
 
 ENTITLEMENT = pl.Schema(
     {

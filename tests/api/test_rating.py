@@ -41,7 +41,9 @@ def test_a_run_makes_the_lines_and_reports_the_rest(used: httpx2.Client) -> None
     assert run["status"] == "done"
     amounts = {line["price"]: (line["quantity"], line["amount"], line["events"]) for line in lines_of(used, run)}
     assert amounts == {"tokens/big": ("1500", "3", 5), "fee": ("0", "20", 0)}
-    assert run["report"]["totals"] == [{"currency": "USD", "lines": 2, "amount": "23", "rounded_amount": "23"}]
+    assert run["report"]["totals"] == [
+        {"currency": "USD", "lines": 2, "amount": "23", "rounded_amount": "23", "drift": "0"}
+    ]
     assert run["report"]["unsubscribed"]["events"] == 1
     assert "small" in str(run["report"]["unpriced"])
     assert used.get(f"/v1/rating-runs/{run['id']}").json() == run

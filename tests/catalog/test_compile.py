@@ -9,7 +9,7 @@ import pytest
 
 from rating.catalog import compile_catalog, load_catalog
 from rating.core import schema
-from rating.core.book import Filter, Meter, PriceBook
+from rating.core.book import Filter, Meter, PriceBook, Step
 from tests.catalog.documents import SOUND, changed
 
 EVER, FOR_EVER = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
@@ -25,7 +25,7 @@ def rates_of(book: PriceBook, price: str) -> list[dict[str, Any]]:
 
 
 def tiers_of(book: PriceBook, rate: int) -> list[tuple[Any, ...]]:
-    return book.tiers.filter(pl.col("rate") == rate).drop("rate").rows()
+    return book.tiers.filter(pl.col("rate") == rate).drop("rate", "flat_per").rows()
 
 
 def test_every_frame_has_its_schema_also_when_it_is_empty() -> None:
@@ -34,6 +34,10 @@ def test_every_frame_has_its_schema_also_when_it_is_empty() -> None:
             "prices": schema.PRICE,
             "rates": schema.RATE,
             "tiers": schema.TIER,
+            "weights": schema.WEIGHT,
+            "allowances": schema.ALLOW,
+            "clamps": schema.CLAMP,
+            "compositions": schema.COMPOSE,
             "fees": schema.PLAN_FEE,
             "entitlements": schema.ENTITLEMENT,
         }
@@ -81,9 +85,9 @@ def test_prices_carry_the_minor_unit_of_their_currency() -> None:
     }
     document["plans"] = {}
     assert compiled(document).prices.rows() == [
-        ("JPY", "JPY", 0, "flat", "up"),
-        ("KWD", "KWD", 3, "flat", "up"),
-        ("USD", "USD", 2, "flat", "up"),
+        ("JPY", "JPY", 0, "flat", "up", 0, "line"),
+        ("KWD", "KWD", 3, "flat", "up", 3, "line"),
+        ("USD", "USD", 2, "flat", "up", 2, "line"),
     ]
 
 
@@ -113,21 +117,22 @@ def test_windows_are_rates_of_their_own_that_inherit_per() -> None:
     windows[1]["to"] = "08:00"
     book = compiled(changed("prices/unit/versions/0/time_of_day", windows))
     own, early, late = rates_of(book, "unit")
-    assert (own["window"], own["window_time_zone"], own["window_from"], own["per"]) == (None, None, None, 1000)
-    assert (early["window"], early["window_from"], early["window_to"], early["per"]) == (0, 6.5 * HOUR, 8 * HOUR, 7)
-    assert (late["window"], late["window_from"], late["window_to"]) == (1, 22.5 * HOUR, 6 * HOUR + 500_000)
-    assert (late["per"], late["window_time_zone"]) == (1000, "Europe/Madrid")
+    assert [(rate["window"], rate["per"]) for rate in (own, early, late)] == [(None, 1000), (0, 7), (1, 1000)]
+    assert book.bands.filter(base=own["rate"]).select("rate", "zone", "from", "to").rows() == [
+        (early["rate"], "Europe/Madrid", 6.5 * HOUR, 8 * HOUR),
+        (late["rate"], "Europe/Madrid", 22.5 * HOUR, 6 * HOUR + 500_000),
+    ]
     assert [tiers_of(book, rate["rate"])[0][3] for rate in (own, early, late)] == [Decimal("2.5"), 3, 1]
 
 
 @pytest.mark.parametrize(
     ("price", "numbers", "tiers"),
     [
-        ("fee", {"per": 1, "package_size": None, "size": None}, [(0, 0, None, 0, 20)]),
-        ("unit", {"per": 1000, "package_size": None, "size": None}, [(0, 0, None, Decimal("2.5"), 0)]),
-        ("packs", {"per": 1, "package_size": 100, "size": None}, [(0, 0, None, 0, 1)]),
-        ("sized", {"per": 1, "package_size": None, "size": "n"}, [(0, 0, None, 1, 0)]),
-        ("tiered", {"per": 1, "package_size": None, "size": None}, [(0, 0, 10, 2, 0), (1, 10, None, 1, 0)]),
+        ("fee", {"per": 1, "tier_mode": "volume", "flat_when_unused": True}, [(0, 0, None, 0, 20, 0)]),
+        ("unit", {"per": 1000, "tier_mode": "volume", "flat_when_unused": False}, [(0, 0, None, Decimal("2.5"), 0, 0)]),
+        ("packs", {"per": 1, "numbers": ['{"divide_by":"100","rounding":"up"}']}, [(0, 0, None, 1, 0, 0)]),
+        ("sized", {"per": 1, "tier_mode": "cliff", "size": "n"}, [(0, 0, None, 1, 0, 0)]),
+        ("tiered", {"per": 1, "tier_mode": "graduated"}, [(0, 0, 10, 2, 0, 0), (1, 10, None, 1, 0, 0)]),
     ],
 )
 def test_each_model_has_its_numbers(price: str, numbers: dict[str, Any], tiers: list[tuple[Any, ...]]) -> None:
@@ -135,6 +140,21 @@ def test_each_model_has_its_numbers(price: str, numbers: dict[str, Any], tiers: 
     [rate] = rates_of(book, price)
     assert {field: rate[field] for field in numbers} == numbers
     assert tiers_of(book, rate["rate"]) == tiers
+
+
+def test_equal_chains_are_one_and_packages_weigh() -> None:
+    book = compiled(SOUND)
+    [packs], [unit], [tiered] = (rates_of(book, price) for price in ("packs", "unit", "tiered"))
+    assert unit["chain"] == tiered["chain"] != packs["chain"]
+    assert book.chains[packs["chain"]].before == (Step("weight"),)
+    assert book.weights.filter(rate=packs["rate"]).row(0, named=True) | {"factor": 1} == {
+        **dict.fromkeys(schema.WEIGHT),
+        "rate": packs["rate"],
+        "step": 0,
+        "factor": 1,
+        "divide_by": 100,
+        "rounding": "up",
+    }
 
 
 def test_amounts_and_bounds_are_exact() -> None:
@@ -145,7 +165,7 @@ def test_amounts_and_bounds_are_exact() -> None:
     book = compiled(changed("prices/tiered/versions/0/tiers", tiers))
     [rate] = rates_of(book, "tiered")
     first = tiers_of(book, rate["rate"])[0]
-    assert first == (0, 0, Decimal("0.123456789"), Decimal("0.123456789123456789"), Decimal("999999999999.99"))
+    assert first[:5] == (0, 0, Decimal("0.123456789"), Decimal("0.123456789123456789"), Decimal("999999999999.99"))
 
 
 def test_sized_windows_inherit_the_size() -> None:
@@ -166,8 +186,8 @@ def test_plans_expand_prefixes_and_list_each_price_once() -> None:
     document = changed("plans/pro/prices", ["*ee", "fee", "t*", "tiered"][1:])
     document["plans"]["all"] = {"currency": "USD", "prices": ["fee", "unit", "sized", "tier*", "tiere*"]}
     book = compiled(document)
-    assert book.fees.rows() == [("all", "fee"), ("pro", "fee")]
-    assert {(shape.meter, shape.match): shape.prices.rows() for shape in book.shapes} == {
+    assert book.fees.rows() == [("all", "fee", "in_advance"), ("pro", "fee", "in_advance")]
+    assert {(shape.meter, shape.match): shape.prices.drop("cell").rows() for shape in book.shapes} == {
         ("tokens", ("model",)): [("all", "tiered", "large"), ("pro", "tiered", "large"), ("all", "unit", "small")],
         ("calls", ()): [("all", "sized")],
     }
@@ -190,9 +210,9 @@ def test_shapes_differ_by_matched_dimensions_and_by_groups() -> None:
     document["plans"]["pro"]["prices"] = ["unit", "eu", "tiered"]
     shapes = compiled(document).shapes
     assert {(shape.match, shape.group_by): shape.prices.columns for shape in shapes} == {
-        (("model",), ("region",)): ["plan", "price", "model"],
-        (("model", "region"), ()): ["plan", "price", "model", "region"],
-        (("model",), ()): ["plan", "price", "model"],
+        (("model",), ("region",)): ["plan", "price", "cell", "model"],
+        (("model", "region"), ()): ["plan", "price", "cell", "model", "region"],
+        (("model",), ()): ["plan", "price", "cell", "model"],
     }
 
 

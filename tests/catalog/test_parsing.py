@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from rating.catalog import Catalog, CatalogInvalid, load_catalog, parse_catalog
-from rating.catalog.model import UnitPrice
+from rating.catalog.presets import UnitPrice
 from rating.catalog.problems import FloatLiteral
 from tests.catalog.documents import REMOVED, SOUND, changed, problems_in
 
@@ -69,8 +69,20 @@ BROKEN: list[tuple[str, Any, str, str, str]] = [
     (f"{UNIT}/unit_amount", 10**50, "prices.unit.versions[0].unit_amount", "plain decimal", "digits"),
     (f"{UNIT}/unit_amount", REMOVED, "prices.unit.versions[0].unit_amount", "missing", 'unit_amount: "2.50"'),
     (f"{UNIT}/unit_amonut", "2", "prices.unit.versions[0].unit_amonut", "no field", "Did you mean `unit_amount`"),
-    (f"{UNIT}/tiers", [], "prices.unit.versions[0].tiers", "per_unit does not use", "`graduated`, `volume` or"),
-    (f"{UNIT}/amount", "1", "prices.unit.versions[0].amount", "per_unit does not use", "`flat` or `package`"),
+    (
+        f"{UNIT}/tiers",
+        [],
+        "prices.unit.versions[0].tiers",
+        "per_unit does not use",
+        "`graduated`, `volume`, `stairstep`",
+    ),
+    (
+        f"{UNIT}/amount",
+        "1",
+        "prices.unit.versions[0].amount",
+        "per_unit does not use",
+        "`flat`, `one_time` or `package`",
+    ),
     ("prices/fee/meter", "tokens", "prices.fee.meter", "flat does not use", "per_unit"),
     ("prices/fee/versions/0/time_of_day", [], "prices.fee.versions[0].time_of_day", "flat does not use", "per_unit"),
     ("prices/unit/<<", {"a": 1}, "prices.unit.<<", "merge keys", "alias"),

@@ -20,7 +20,7 @@ def test_a_month_is_ingested_rated_listed_and_explained(run: Run, data: Path, us
     rated = run("rate", "--period", "2026-10", *at)
     assert rated.code == 0
     assert rated.json["report"]["totals"] == [
-        {"currency": "USD", "amount": "12.75000125", "rounded_amount": "12.75", "lines": 2}
+        {"currency": "USD", "amount": "12.75000125", "rounded_amount": "12.75", "drift": "0", "lines": 2}
     ]
     assert [row["quantity"] for row in rated.json["report"]["unpriced"]["largest"]] == ["10"]
     assert [row["subject"] for row in rated.json["report"]["unsubscribed"]["largest"]] == ["stranger"]

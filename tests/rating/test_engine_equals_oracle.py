@@ -40,12 +40,16 @@ def test_every_line_equals_the_oracles(
     document: dict[str, Any], given_events: list[dict[str, Any]], subs: list[oracle.Subscription]
 ) -> None:
     rated = run(document, given_events, subs)
-    got = {line_key(line): line for line in rated.lines.iter_rows(named=True)}
+    is_own = pl.col("adjustment").is_null()
+    got = {line_key(line): line for line in rated.lines.filter(is_own).iter_rows(named=True)}
     expected = oracle.rate(document, given_events, subs, OCTOBER)
     assert got.keys() == expected.keys()
     for key, line in expected.items():
         numbers = (got[key]["quantity"], got[key]["events"], got[key]["amount"], got[key]["rounded_amount"])
         assert numbers == (line.quantity, line.events, line.amount, line.rounded), key
+    adjusted = rated.lines.filter(~is_own).select("subscription", "price", "adjustment", "amount").rows()
+    wanted = oracle.adjust(document, expected, subs, OCTOBER)
+    assert {key: amount for *key_parts, amount in adjusted for key in [tuple(key_parts)]} == wanted
 
 
 @given(document=documents(), given_events=EVENTS, subs=subscriptions(), seed=st.integers(0, 99))
@@ -61,9 +65,13 @@ def test_tiers_sum_to_their_line_and_lines_to_their_total(
 ) -> None:
     rated = run(document, given_events, subs)
     for line in rated.lines.iter_rows(named=True):
-        assert sum((tier["amount"] for tier in line["tiers"]), Decimal(0)) == line["amount"]
-        if line["kind"] == "usage":
-            assert sum((tier["quantity"] for tier in line["tiers"]), Decimal(0)) == line["quantity"]
+        if line["adjustment"] is not None:
+            continue
+        made = [step["before"] for step in line["operations"] if step["on"] == "amount"]
+        assert sum((tier["amount"] for tier in line["tiers"]), Decimal(0)) == (made or [line["amount"]])[0]
+        assert line["operations"][-1]["after"] == line["amount"] if made else True
+        quantities = [line["quantity"], *(step["after"] for step in line["operations"] if step["on"] == "quantity")]
+        assert sum((tier["quantity"] for tier in line["tiers"]), Decimal(0)) == quantities[-1]
     assert sum(rated.totals["rounded_amount"], Decimal(0)) == sum(rated.lines["rounded_amount"], Decimal(0))
 
 
@@ -93,6 +101,6 @@ def test_every_event_is_priced_or_reported(
 
 
 def _covered(event: dict[str, Any], subscription: oracle.Subscription) -> bool:
-    start, end = oracle._month(OCTOBER, subscription.time_zone)
+    start, end = oracle.month_bounds(OCTOBER, subscription.time_zone)
     in_force = subscription.starts_at <= event["time"] < (subscription.ends_at or end)
     return event["subject"] in subscription.subjects and start <= event["time"] < end and in_force

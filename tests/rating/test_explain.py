@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rating.core.explain import explain
 from rating.core.money import plain
 from tests import oracle
+from tests.conformance import rated
 from tests.frames import SINCE
 from tests.rating.test_engine_equals_oracle import run
 from tests.strategies import MID_MONTH, documents, events, subscriptions
@@ -58,7 +59,8 @@ TIERS = [{"up_to": 100, "unit_amount": "0.10"}, {"up_to": None, "unit_amount": "
             [
                 ("meter", "1 events of acme counted by meter t in 2026-10", "21"),
                 ("rate", "price p (package), version 0 in force since its beginning", "USD"),
-                ("tier", "all units: 3 started packages of 10 x 3", "9 USD"),
+                ("weight", "21, / 10, a started one is whole", "3"),
+                ("tier", "all units: 3 x 3", "9 USD"),
                 ("round", "9 USD rounded once, half away from zero", "9 USD"),
             ],
             id="package",
@@ -87,7 +89,9 @@ def test_the_steps_of_any_line_lead_to_its_amount(
     for line in run(document, given_events, subs).lines.iter_rows(named=True):
         steps = explain(line)
         tiers = [step for step in steps if step.name == "tier"]
-        assert sum((Decimal(step.result.split()[0]) for step in tiers), Decimal(0)) == line["amount"]
+        changed = [it["before"] for it in line["operations"] if it["on"] == "amount"]
+        made = [0] if line["adjustment"] is not None else changed
+        assert sum((Decimal(step.result.split()[0]) for step in tiers), Decimal(0)) == (made or [line["amount"]])[0]
         assert steps[-1].result == f"{plain(line['rounded_amount'])} {line['currency']}"
         for step in tiers:
             _recompute(step.text, step.result)
@@ -99,5 +103,25 @@ def _recompute(text: str, result: str) -> None:
     formula = UNITS.fullmatch(text.split(": ", 1)[1])
     if formula:
         quantity, unit_amount, per = formula.groups()
-        again = oracle._units(Decimal(quantity), Decimal(unit_amount), Decimal(per or 1))
+        again = oracle.units(Decimal(quantity), Decimal(unit_amount), Decimal(per or 1))
         assert again == Decimal(result.split()[0])
+
+
+def test_a_dynamic_price_says_what_the_event_brought_along() -> None:
+    price = {"meter": "m", "model": "dynamic", "versions": [{"unit_amount_property": "spot", "multiplier": "1.2"}]}
+    events = {"acme": [{"value": Decimal(2), "spot": Decimal("0.35")}]}
+    [line] = rated.lines_of(rated.catalog_of({"m": rated.VALUE}, {"p": price}), events).iter_rows(named=True)
+    steps = {step.name: (step.text, step.result) for step in explain(line)}
+    assert steps["weight"] == ("2, each event: x its spot", "0.7")
+    assert steps["tier"] == ("all units: 0.7 x 1.2", "0.84 EUR")
+
+
+def test_free_events_and_units_say_how_long_they_last() -> None:
+    version = {"percent": "1", "free_events": 1, "free_units": "5", "free_while": "either"}
+    price = {"meter": "m", "model": "percentage", "versions": [version]}
+    [line] = rated.lines_of(
+        rated.catalog_of({"m": rated.VALUE}, {"p": price}), {"acme": rated.values(10, 10)}
+    ).iter_rows(named=True)
+    [allowed] = [step for step in explain(line) if step.name == "allow"]
+    assert allowed.text == "20, each event: less 5 included, less the first 1, included, while either lasts"
+    assert allowed.result == "10"

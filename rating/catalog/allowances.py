@@ -1,0 +1,53 @@
+"""Allowances of plans in the catalog file: included units that several prices use, and that may roll over."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
+
+from rating.catalog.charge import Charge, StepNumbers
+from rating.catalog.frames import Row
+from rating.catalog.left_out import LeftOut
+from rating.catalog.literals import Quantity, SomeNames
+from rating.catalog.part import Part
+from rating.catalog.problems import Problem, show
+from rating.core.book import Step
+
+
+class Allowance(Part):
+    """Included units of some prices of the plan, in each billing period."""
+
+    units: Quantity
+    """How many units of the prices' meters are included."""
+    prices: SomeNames
+    """Keys of the prices that use it, in this order: the second one uses what the first has left."""
+    rollover_maximum: Quantity = Decimal(0)
+    """How much of what a period has not used of its own units is added in the next one, at the most."""
+
+
+def allowance_rows(plan: str, allowances: Mapping[str, Allowance]) -> Iterator[Row]:
+    """The rows of PLAN_ALLOWANCE."""
+    for key, allowance in sorted(allowances.items()):
+        for place, price in enumerate(allowance.prices):
+            yield plan, price, key, place, allowance.units, allowance.rollover_maximum
+
+
+def with_allowance(charge: Charge) -> Charge:
+    """The charge for what an allowance of the plan leaves."""
+    step = StepNumbers(Step("allow", charge.chain().level, "plan"))
+    return replace(charge, before=(step, *charge.before))
+
+
+def check_allowances(
+    path: str, allowances: Mapping[str, Allowance], prices: Sequence[str], left_out: LeftOut
+) -> Iterator[Problem]:
+    """Every price is one of usage of the plan (`prices`), in one allowance."""
+    holder: dict[str, str] = {}
+    for key, allowance in allowances.items():
+        for index, price in enumerate(allowance.prices):
+            place = f"{path}.allowances.{key}.prices[{index}]"
+            if price not in prices and not left_out.covers("prices", price):
+                message = "The plan has no such price of usage."
+                yield Problem(place, show(price), message, "Name one of the plan's prices that has a meter.")
+            if holder.setdefault(price, key) != key:
+                message = f"The price uses the allowance `{holder[price]}` already."
+                yield Problem(place, show(price), message, "Let each price use one allowance.")

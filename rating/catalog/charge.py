@@ -1,0 +1,98 @@
+"""What a version of a price charges, as a chain of operators with its numbers: what every preset expands to."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Literal, NamedTuple
+
+from rating.core.book import Chain, Level, Step, Together
+
+TierMode = Literal["graduated", "volume", "cliff"]
+Groups = Literal["alone", "together", "largest"]
+NOTHING = Decimal(0)
+Number = Decimal | int | str | Sequence[Decimal | None]
+"""A number of a step; several where one follows the other."""
+
+
+class TierRow(NamedTuple):
+    """One tier (`from_quantity`, `to_quantity`]; null is the open one. Amounts as in rating/core/schema.py, TIER."""
+
+    from_quantity: Decimal
+    to_quantity: Decimal | None
+    unit_amount: Decimal = NOTHING
+    flat_amount: Decimal = NOTHING
+    percent: Decimal = NOTHING
+    flat_per: Decimal | None = None
+
+
+@dataclass(frozen=True)
+class StepNumbers:
+    """A step and its numbers, by the columns of its operator (rating/core/schema.py: WEIGHT, ALLOW, CLAMP, COMPOSE)."""
+
+    step: Step
+    numbers: Mapping[str, Number] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Charge:
+    """A chain with its numbers: `before`, then the tiers, then `after`."""
+
+    tiers: Sequence[TierRow]
+    tier_mode: TierMode = "volume"
+    per: int = 1
+    size: str | None = None  # cliff: the property that measures one event
+    before: tuple[StepNumbers, ...] = ()
+    after: tuple[StepNumbers, ...] = ()
+    tier_level: Level = "line"
+    tier_together: Together = "row"
+    flat_when_unused: bool = False
+
+    def chain(self) -> Chain:
+        """The steps without their numbers."""
+        return Chain(
+            before=tuple(it.step for it in self.before),
+            tier_level=self.tier_level,
+            tier_together=self.tier_together,
+            splits=self.tier_level != "line" and self.tier_mode == "graduated" and self._has_tiers(),
+            after=tuple(it.step for it in self.after),
+        )
+
+    def _has_tiers(self) -> bool:
+        """Bands whose steps look at a whole event together have one chain, however many tiers each of them has."""
+        return len(self.tiers) > 1 or any(it.step.together == "event" for it in self.after)
+
+
+def one_tier(
+    *, unit_amount: Decimal = NOTHING, flat_amount: Decimal = NOTHING, percent: Decimal = NOTHING
+) -> tuple[TierRow, ...]:
+    """The tiers of a price without tiers: one, open."""
+    return (TierRow(NOTHING, None, unit_amount, flat_amount, percent),)
+
+
+_EACH_DAY: dict[Together, Together] = {"meter": "meter_by_day", "price": "price_by_day"}
+
+
+def by_day(charge: Charge) -> Charge:
+    """The charge for the usage of each day by itself, up to its tiers; what follows on the whole line stays there."""
+    before = tuple(replace(it, step=_daily(it.step)) for it in charge.before)
+    together = _EACH_DAY.get(charge.tier_together, charge.tier_together)
+    return replace(charge, before=before, tier_level=_day(charge.tier_level), tier_together=together)
+
+
+def _daily(step: Step) -> Step:
+    return replace(step, level=_day(step.level), together=_EACH_DAY.get(step.together, step.together))
+
+
+def _day(level: Level) -> Level:
+    return "day" if level == "line" else level
+
+
+def with_groups(charge: Charge, groups: Groups) -> Charge:
+    """The charge for groups that fill the same tiers together, or of which only the largest is priced."""
+    together: Together = "meter_by_day" if charge.tier_level == "day" else "meter"
+    if groups == "together":
+        return replace(charge, tier_together=together)
+    if groups == "largest":
+        level: Level = "day" if charge.tier_level == "day" else "line"
+        return replace(charge, before=(*charge.before, StepNumbers(Step("partition", level, together))))
+    return charge

@@ -1,0 +1,53 @@
+"""Fees: an amount that is owed without any usage.
+
+    flat: amount, in each billing period
+    one_time: amount, once
+
+A subscription to a plan of 20.00 USD with a set-up fee of 99.00 USD is charged 119.00 in the period in which it begins,
+and 20.00 in each one after.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from rating.catalog.charge import Charge, one_tier
+from rating.catalog.literals import Amount
+from rating.catalog.parts import PricePart, Version
+
+
+class FlatVersion(Version):
+    """A fee."""
+
+    amount: Amount
+    """The fee."""
+
+    def charge(self) -> Charge:
+        return Charge(one_tier(flat_amount=self.amount), flat_when_unused=True)
+
+
+class FlatPrice(PricePart):
+    """A fee for each billing period."""
+
+    model: Literal["flat"]
+    due: Literal["in_advance", "in_arrears"] = "in_advance"
+    """When it is owed, which says the version that is charged: the one in force at the beginning of the part of the
+    period in which the subscription is in force, or the one at its end."""
+    versions: tuple[FlatVersion, ...] = Field(min_length=1)
+    """The fee and when it changed, oldest first."""
+
+
+class OneTimePrice(PricePart):
+    """A fee that is charged once, in the period in which the subscription begins."""
+
+    model: Literal["one_time"]
+    versions: tuple[FlatVersion, ...] = Field(min_length=1)
+    """The fee and when it changed, oldest first: the version in force when the subscription begins is charged."""
+
+    @property
+    def due(self) -> str:
+        """When it is owed: as PLAN_FEE has it."""
+        return "at_start"
+
+
+FeePrice = FlatPrice | OneTimePrice

@@ -1,0 +1,101 @@
+"""Adjustments: what a price or a plan adds to the charged sum X of its lines, or takes off, once they are rounded.
+
+    minimum     amount - X, when X is less
+    maximum     amount - X, when X is more
+    discount    -(X x percent / 100), or -(amount), never more than X
+    surcharge   X x percent / 100, or amount
+    commitment  amount - X when X is less (the true-up), else (X - amount) x (overage_multiplier - 1)
+
+X is the sum of rounded lines, because that is what a customer sees and adds up; each adjustment is a line of its own
+and is rounded by itself, so that a minimum of 100.00 is exactly 100.00. They are taken in their order, those of prices
+before those of the plan, and each sees what the ones before have made. A price or a plan is charged its minimum without
+any usage too. The version of a price in force when the subscription's part of the period begins says what is adjusted.
+"""
+
+import polars as pl
+
+from rating.core.book import PriceBook
+from rating.core.lines import CHARGE_LINE, with_line_ids
+from rating.core.money import ZERO, product, quotient, round_by_currency
+from rating.core.schema import AMOUNT
+
+_ONE, _HUNDRED = pl.lit(1, dtype=AMOUNT), pl.lit(100, dtype=AMOUNT)
+
+
+def adjusted(lines: pl.DataFrame, served: pl.DataFrame, book: PriceBook, period: str) -> pl.DataFrame:
+    """`lines` (CHARGE_LINE) and the lines of all adjustments, sorted by id. `served` is SERVICE_PERIOD."""
+    for scope in ("price", "plan"):
+        due = _due(served, book, scope)
+        for place in due["place"].unique().sort():
+            lines = pl.concat([lines, _lines(due.filter(pl.col("place") == place), lines, scope, book, period)])
+    return lines.sort("line")
+
+
+def _due(served: pl.DataFrame, book: PriceBook, scope: str) -> pl.DataFrame:
+    """One row for each adjustment of each subscription: SERVICE_PERIOD beside ADJUSTMENT."""
+    adjustments = book.adjustments.filter(pl.col("scope") == scope)
+    if scope == "plan":
+        return served.join(adjustments, on="plan", validate="m:m").with_columns(price=pl.lit(None, dtype=pl.String))
+    due = served.join(adjustments, on="plan", validate="m:m")
+    return due.filter(pl.col("from") >= pl.col("effective_from"), pl.col("from") < pl.col("effective_to"))
+
+
+def _lines(due: pl.DataFrame, lines: pl.DataFrame, scope: str, book: PriceBook, period: str) -> pl.DataFrame:
+    """CHARGE_LINE of the adjustments that change something; those of one place."""
+    charged = due.join(_charged(due, lines, scope), on=["subscription", "adjustment"], how="left")
+    charged = charged.with_columns(pl.col("charged").fill_null(0).cast(AMOUNT)).with_columns(amount=_change())
+    kinds = list(book.adjustments.select("currency_digits", "rounding").unique().iter_rows())
+    operation = pl.struct(
+        operator=pl.when(pl.col("kind").is_in(["minimum", "maximum"]))
+        .then(pl.lit("clamp"))
+        .otherwise(pl.lit("compose")),
+        level=pl.lit(scope),
+        on=pl.lit("amount"),
+        before="charged",
+        after=pl.col("charged") + pl.col("amount"),
+        numbers="numbers",
+    )
+    described = charged.filter(pl.col("amount") != 0).with_columns(
+        period=pl.lit(period),
+        rounded_amount=round_by_currency("amount", "currency_digits", "rounding", kinds),
+        operations=pl.concat_list(operation),
+        group=pl.lit("{}"),
+        adjustment="place",
+        quantity=pl.lit(0),
+        events=pl.lit(0),
+        tiers=pl.lit([], dtype=CHARGE_LINE["tiers"]),
+        **{name: pl.lit(None, dtype=CHARGE_LINE[name]) for name in ("window", "grant", "pays", "meter", "size")},
+    )
+    columns = [pl.col(name).cast(dtype) for name, dtype in CHARGE_LINE.items() if name != "line"]
+    return with_line_ids(described.lazy().select(columns)).select(CHARGE_LINE.names()).collect()
+
+
+def _charged(due: pl.DataFrame, lines: pl.DataFrame, scope: str) -> pl.DataFrame:
+    """What the lines in the scope of each adjustment sum up to, rounded as they are."""
+    keys = ["subscription"] if scope == "plan" else ["subscription", "price"]
+    wanted = due.select("adjustment", "of", *keys).lazy()
+    own = lines.lazy().select(*keys, "rounded_amount", line_kind="kind").join(wanted, on=keys)
+    is_fee = pl.col("line_kind") == "fee"
+    counted = own.filter(
+        (pl.col("of") == "all") | ((pl.col("of") == "fees") & is_fee) | ((pl.col("of") == "usage") & ~is_fee)
+    )
+    return counted.group_by("subscription", "adjustment").agg(charged=pl.col("rounded_amount").sum()).collect()
+
+
+def _change() -> pl.Expr:
+    charged, amount = pl.col("charged"), pl.col("value")
+    missing = pl.max_horizontal(amount - charged, ZERO)
+    over = pl.max_horizontal(charged - amount, ZERO)
+    of_percent = quotient(product(charged, pl.col("percent").fill_null(ZERO)), _HUNDRED)
+    part = of_percent + amount.fill_null(ZERO)
+    taken = pl.when(charged > 0).then(pl.min_horizontal(part, charged)).otherwise(ZERO)
+    true_up = pl.when("true_up").then(missing).otherwise(ZERO)
+    overage = product(over, pl.col("multiplier").fill_null(_ONE) - _ONE)
+    changes = {
+        "minimum": missing,
+        "maximum": -over,
+        "discount": -taken,
+        "surcharge": part,
+        "commitment": true_up + overage,
+    }
+    return pl.coalesce(pl.when(pl.col("kind") == kind).then(change) for kind, change in changes.items()).cast(AMOUNT)

@@ -1,0 +1,235 @@
+"""A price as a chain of operators, and how usage runs through it.
+
+    before: weight, allow, partition      on quantities
+    tier, price                           from quantities to amounts
+    after: clamp, compose, prorate        on amounts
+
+Every step acts on rows of one level: each event, each day, or all that becomes one charge line. A chain goes from fine
+to coarse; before a coarser step the rows are summed. Prices with the same steps run together whatever their numbers,
+which are columns (operators/). Nothing here loops over customers, prices, tiers or events: the loops build the query,
+over the handful of different chains of a book and their steps.
+
+Two amounts travel with a row behind `price`: `tier_amount`, what quantity and tier make, and `amount`, which the steps
+behind it change. So a tier always shows its own arithmetic, and the line's `operations` tell what became of the sum.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from rating.core.book import Chain, Level, PriceBook, Step, Together
+from rating.core.money import ZERO, grouped_sum
+from rating.core.operators.allow import allow
+from rating.core.operators.clamp import clamp
+from rating.core.operators.compose import compose
+from rating.core.operators.credit import credit
+from rating.core.operators.partition import largest
+from rating.core.operators.price import price, with_amount_of_one
+from rating.core.operators.prorate import prorate
+from rating.core.operators.tier import tier
+from rating.core.operators.weight import BEGINS, weight
+from rating.core.schema import AMOUNT, LINE, OPERATION, QUANTITY, TIER_AMOUNT, property_column
+
+_KEYS: dict[Level, list[str]] = {"event": ["event", "time", "day"], "day": ["day"], "line": []}
+_TIER_NUMBERS = ("from_quantity", "to_quantity", "unit_amount", "per", "flat_amount", "percent")
+_POOL = ["subscription", "pool"]
+"""The lines of one version of a price."""
+_TOGETHER: dict[Together, list[str]] = {
+    "row": [],
+    "line": LINE,
+    "group": [*_POOL, "group"],
+    "meter": [*_POOL, "meter"],
+    "meter_by_day": [*_POOL, "meter", "day"],
+    "price": _POOL,
+    "price_by_day": [*_POOL, "day"],
+    "plan": [],  # core/allowances.py has said what each row may use
+    "bands": ["subscription", "price", "meter"],
+    "event": ["subscription", "price", "meter", "event"],
+}
+"""The rows that use one allowance, fill one set of tiers, or of which the largest is taken."""
+
+
+@dataclass(frozen=True)
+class Charged:
+    """What usage came to. `lines`: one row a LINE with `quantity` (as metered), `events`, `amount` and `operations`.
+    `tiers`: one row a LINE and tier, TIER_AMOUNT beside it."""
+
+    lines: pl.LazyFrame
+    tiers: pl.LazyFrame
+
+
+def charge(usage: pl.LazyFrame, book: PriceBook) -> list[Charged]:
+    """Run PRICED_USAGE through the chains of its rates, one result a chain."""
+    return [_charge(_usage_of(usage, place, book), chain, book) for place, chain in enumerate(book.chains)]
+
+
+def _usage_of(usage: pl.LazyFrame, chain: int, book: PriceBook) -> pl.LazyFrame:
+    rates = book.rates.lazy().filter(pl.col("chain") == chain).select("rate", "pool")
+    quantity = pl.col("quantity").cast(AMOUNT)
+    return usage.join(rates, on="rate", validate="m:1").with_columns(quantity=quantity, metered=quantity)
+
+
+def _charge(rows: pl.LazyFrame, chain: Chain, book: PriceBook) -> Charged:
+    level = chain.level
+    for place, step in enumerate(chain.before):
+        rows, level = _summed(rows, level, step.level), step.level
+        rows = _before(rows, step, place, book).with_columns(pl.col("quantity").alias(f"after_{place}"))
+    parts = _parts(priced(_summed(rows, level, chain.tier_level), chain, book))
+    lines = _sums(parts, LINE, ["quantity", "metered", "tier_amount", "amount"])
+    finer = len(_finer(chain))
+    for place, step in enumerate(chain.after[finer:], len(chain.before) + finer):
+        lines = _after(lines, step, place, book).with_columns(pl.col("amount").alias(f"after_{place}"))
+    tiers = parts.with_columns(amount="tier_amount").select(*LINE, *TIER_AMOUNT)
+    return Charged(_described(lines, chain, book), tiers)
+
+
+def priced(rows: pl.LazyFrame, chain: Chain, book: PriceBook) -> pl.LazyFrame:
+    """Rows of the chain's tier level, one for each of their tiers; `amount` is behind the steps on events and days."""
+    rows = _tiered(rows, chain, book)
+    for place, step in enumerate(_finer(chain), len(chain.before)):
+        rows = _row_by_row(rows, step, place, chain, book).with_columns(pl.col("amount").alias(f"after_{place}"))
+    return rows
+
+
+def _finer(chain: Chain) -> list[Step]:
+    return [step for step in chain.after if step.level != "line"]
+
+
+def left_at(rows: pl.LazyFrame, level: Level, chain: Chain, book: PriceBook) -> pl.LazyFrame:
+    """Rows of `level` behind the steps on their quantities, each of which leaves `after_<place>`."""
+    for place, step in enumerate(chain.before):
+        if step.level == level:
+            rows = _before(rows, step, place, book).with_columns(pl.col("quantity").alias(f"after_{place}"))
+    return rows
+
+
+def by_day(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Rows of events summed to days."""
+    return _summed(rows, "event", "day")
+
+
+def _before(rows: pl.LazyFrame, step: Step, place: int, book: PriceBook) -> pl.LazyFrame:
+    match step.operator:
+        case "weight":
+            carried = None if step.property is None else property_column(step.property)
+            part_of = _TOGETHER[step.together] if step.together == "event" else ()
+            return weight(rows, _numbers(book.weights, place).collect(), carried, step.instead, part_of)
+        case "allow" if step.together == "plan":
+            return rows.with_columns(quantity=(pl.col("quantity") - pl.col("allowed").fill_null(ZERO)).cast(AMOUNT))
+        case "allow":
+            return allow(rows, _numbers(book.allowances, place), _TOGETHER[step.together], _order(step.level))
+        case "credit":
+            return credit(rows)
+        case "partition":
+            return largest(rows, _TOGETHER[step.together], _order(step.level))
+    raise AssertionError(f"{step.operator} does not change a quantity")
+
+
+def _after(rows: pl.LazyFrame, step: Step, place: int, book: PriceBook) -> pl.LazyFrame:
+    match step.operator:
+        case "clamp":
+            return clamp(rows, _numbers(book.clamps, place))
+        case "compose":
+            return compose(rows, _numbers(book.compositions, place))
+        case "prorate":
+            return prorate(rows)
+        case "partition":
+            pooled = rows.join(book.rates.lazy().select("rate", "pool"), on="rate", validate="m:1")
+            return largest(pooled, _TOGETHER[step.together], _order(step.level), "amount").drop("pool")
+    raise AssertionError(f"{step.operator} does not change an amount")
+
+
+def _numbers(parameters: pl.DataFrame, place: int) -> pl.LazyFrame:
+    return parameters.lazy().filter(pl.col("step") == place).drop("step")
+
+
+def _order(level: Level) -> list[str]:
+    """In what order: by time, then as lines are told apart."""
+    return {"event": ["time", "event"], "day": ["day"], "line": []}[level] + ["rate", "group"]
+
+
+def _tiered(rows: pl.LazyFrame, chain: Chain, book: PriceBook) -> pl.LazyFrame:
+    """Each row split over its tiers, and each tier's amount."""
+    positive = pl.max_horizontal("quantity", ZERO)
+    quantity, filled = pl.col("quantity"), ZERO
+    if shared_by := _TOGETHER[chain.tier_together]:
+        quantity = quantity.sum().over(shared_by)
+        filled = positive.cum_sum().over(shared_by, order_by=_order(chain.tier_level)) - positive
+    elif chain.tier_level == "event" and BEGINS in rows.collect_schema():
+        filled = pl.col(BEGINS).fill_null(ZERO).cast(AMOUNT)  # a part of an event goes on where the one before ended
+    tiers = with_amount_of_one(book.tiers.lazy().join(book.rates.lazy().select("rate", "per"), on="rate"))
+    modes = book.rates.lazy().select("rate", "tier_mode", "flat_when_unused")
+    split = tier(rows.with_columns(filled=filled, basis=quantity), tiers, modes, ["metered", "events", *_traced(rows)])
+    return price(split).with_columns(tier_amount="amount")
+
+
+def _row_by_row(rows: pl.LazyFrame, step: Step, place: int, chain: Chain, book: PriceBook) -> pl.LazyFrame:
+    """A step on the amount of each event or day; one that is free as a whole keeps its amount of nothing. Where tiers
+    split it, the step sees their sum, and what it changes is booked with the first of them."""
+    has_parts = step.together == "event" and BEGINS in rows.collect_schema()
+    key = _TOGETHER["event"] if has_parts else [*LINE, *_KEYS[step.level]]
+    whole, used, is_first = pl.col("amount"), pl.col("quantity"), pl.lit(True)
+    if chain.splits or step.level != chain.tier_level or has_parts:
+        whole, used = whole.sum().over(key), used.sum().over(key)
+        order = [name for name in ("time", "tier", "event") if name in rows.collect_schema()]
+        is_first = _is_first(order, key)
+    rows = rows.with_columns(own="amount", whole=whole, amount=whole, is_used=(used != 0) & is_first)
+    change = pl.when("is_used").then(pl.col("amount") - pl.col("whole")).otherwise(ZERO)
+    changed = _after(rows, step, place, book).with_columns(amount=pl.col("own") + change)
+    return changed.drop("own", "whole", "is_used")
+
+
+def _is_first(order: Sequence[str], key: Sequence[str]) -> pl.Expr:
+    """Whether a row is the first of those that agree on `key`: minima, one after the other, are faster than a rank."""
+    firsts = [pl.col(name) == pl.col(name).min().over([*key, *order[:place]]) for place, name in enumerate(order)]
+    return pl.all_horizontal(one.fill_null(True) for one in firsts)
+
+
+def _parts(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """One row a LINE and tier."""
+    columns = ["quantity", "metered", "flat_count", "tier_amount", "amount"]
+    return _sums(rows, [*LINE, "tier"], columns, *[pl.col(c).first() for c in _TIER_NUMBERS])
+
+
+def _summed(rows: pl.LazyFrame, level: Level, coarser: Level) -> pl.LazyFrame:
+    """Rows of `level` summed to a coarser one."""
+    if level == coarser:
+        return rows
+    allowed = [name for name in rows.collect_schema() if name == "allowed"]
+    return _sums(rows, [*LINE, "pool", "size_from", *_KEYS[coarser]], ["quantity", "metered", *allowed])
+
+
+def _sums(rows: pl.LazyFrame, by: Sequence[str], columns: Sequence[str], *also: pl.Expr) -> pl.LazyFrame:
+    return grouped_sum(rows, by, [*columns, *_traced(rows)], pl.col("events").sum(), *also)
+
+
+def _traced(rows: pl.LazyFrame) -> list[str]:
+    """The columns in which steps left what they made."""
+    return [name for name in rows.collect_schema() if name.startswith("after_")]
+
+
+def _described(lines: pl.LazyFrame, chain: Chain, book: PriceBook) -> pl.LazyFrame:
+    """LINE, `quantity` as metered, `events`, `amount` and `operations`."""
+    steps = list(_steps(chain))
+    trace = pl.concat_list(steps) if steps else pl.lit([], dtype=pl.List(pl.Struct(OPERATION)))
+    numbered = lines.join(book.rates.lazy().select("rate", "numbers"), on="rate", validate="m:1")
+    quantity = pl.col("metered").cast(QUANTITY)
+    return numbered.select(*LINE, "events", "amount", quantity=quantity, operations=trace)
+
+
+def _steps(chain: Chain) -> Iterator[pl.Expr]:
+    """What each step made of what."""
+    value = "metered"
+    for place, step in enumerate((*chain.before, *chain.after)):
+        if place == len(chain.before):
+            value = "tier_amount"
+        yield pl.struct(
+            operator=pl.lit(step.operator),
+            level=pl.lit(step.level),
+            on=pl.lit("quantity" if place < len(chain.before) else "amount"),
+            before=pl.col(value),
+            after=pl.col(f"after_{place}"),
+            numbers=pl.col("numbers").list.get(place),
+        )
+        value = f"after_{place}"

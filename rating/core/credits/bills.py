@@ -1,0 +1,162 @@
+"""Credits in money on a bill: they pay charge lines, each payment is a line of its own, and no bill falls below zero.
+
+A line asks for its exact amount, less what discounts and other negative lines take off: those of its price off the
+lines of that price, those of the plan off all of the subscription, beginning with the line that is paid last. It asks
+at the last instant at which its subscription is served in the period, so that a grant which ends with the period pays
+it. Lines of usage are paid before the others, then by price, meter and group.
+
+A credit line is rounded to the difference of the rounded rests, before and after it: with their line all its credits
+round to what is left of it, so that ten credits never round a paid line below zero or leave a cent of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from rating.core.book import PriceBook
+from rating.core.credits.burning import Burnt, Opening, burn
+from rating.core.credits.order import DEFAULT_ORDER, OrderKey
+from rating.core.credits.schema import BURN, GRANT, REFUND, RESET, UNITS
+from rating.core.lines import CHARGE_LINE, with_line_ids
+from rating.core.money import ROUNDED, ZERO, round_by_currency
+from rating.core.schema import AMOUNT
+
+_PAYABLE = ["customer", "subscription", "currency"]
+
+
+@dataclass(frozen=True)
+class Credits:
+    """The grants of a run: GRANT in force at some instant of the period, and of the next one where other customers'
+    periods end later; `opening` is BALANCE at the start of the period, null where grants begin in it."""
+
+    grants: pl.DataFrame
+    order: Sequence[OrderKey] = DEFAULT_ORDER
+    resets: pl.DataFrame | None = None
+    refunds: pl.DataFrame | None = None
+    opening: pl.DataFrame | None = None
+
+
+NO_CREDITS = Credits(GRANT.to_frame())
+
+
+@dataclass(frozen=True)
+class Billed:
+    """`lines` is CHARGE_LINE with the credit lines, sorted by id; `burnt` one ledger for each end of a period and for
+    money and units, where grants of that kind are."""
+
+    lines: pl.DataFrame
+    burnt: list[Burnt]
+
+
+def billed(
+    lines: pl.DataFrame, credits: Credits, served: pl.DataFrame, book: PriceBook, before: Sequence[Burnt] = ()
+) -> Billed:
+    """Pay `lines` (CHARGE_LINE) from grants in money. `served` is SERVICE_PERIOD, `before` what was burnt already."""
+    money = credits.grants.filter(pl.col("unit") != UNITS)
+    if money.is_empty():
+        return Billed(lines, [*before])
+    asked = line_burns(lines, served)
+    numbers = asked.select("burn", "line")
+    burns = asked.select(BURN.names())
+    burnt = burnt_by_period(burns, money, credits, served)
+    payments = [b.ledger.filter(pl.col("kind") == "burn").join(numbers, on="burn") for b in burnt]
+    paying = pl.concat([_credit_lines(part, lines, book) for part in payments] or [CHARGE_LINE.to_frame()])
+    return Billed(pl.concat([lines, paying]).sort("line"), [*before, *burnt])
+
+
+def burnt_by_period(burns: pl.DataFrame, grants: pl.DataFrame, credits: Credits, served: pl.DataFrame) -> list[Burnt]:
+    """Burn the grants of all customers whose billing period is the same together: time zones tell periods apart."""
+    return [_burnt(part, grants, burns, credits) for part in _periods(served)]
+
+
+def _periods(served: pl.DataFrame) -> list[pl.DataFrame]:
+    """The customers by their billing period, which time zones tell apart."""
+    ends = served.group_by("customer").agg(pl.col("period_start").max(), pl.col("period_end").max())
+    return ends.sort("customer").partition_by("period_start", "period_end", maintain_order=True)
+
+
+def _burnt(customers: pl.DataFrame, grants: pl.DataFrame, burns: pl.DataFrame, credits: Credits) -> Burnt:
+    start, end = customers.select("period_start", "period_end").row(0)
+    own = grants.join(customers, on="customer", how="semi")
+    resets = RESET.to_frame() if credits.resets is None else credits.resets
+    refunds = REFUND.to_frame() if credits.refunds is None else credits.refunds
+    opening = None
+    if credits.opening is not None:
+        opening = Opening(start, credits.opening.join(own, on="grant", how="semi"))
+        resets = resets.filter(pl.col("at") > start)
+    return burn(
+        own.select(GRANT.names()),
+        burns.join(customers, on="customer", how="semi"),
+        end,
+        order=credits.order,
+        resets=resets.join(customers, on="customer", how="semi"),
+        refunds=refunds,
+        opening=opening,
+    )
+
+
+def line_burns(lines: pl.DataFrame, served: pl.DataFrame) -> pl.DataFrame:
+    """BURN of every line that has something to pay, with its `line`; `burn` counts them in the order of payment."""
+    ordered = lines.with_columns(is_other=pl.col("kind") != "usage").sort(
+        *_PAYABLE, "is_other", "price", "meter", "group", "line"
+    )
+    owed = ordered.with_columns(owed=pl.max_horizontal("amount", ZERO), less=-pl.min_horizontal("amount", ZERO))
+    owed = owed.with_columns(owed=_net([*_PAYABLE, "price"], pl.col("price").is_not_null()))
+    owed = owed.with_columns(owed=_net(_PAYABLE, pl.col("price").is_null()))
+    ends = served.select("subscription", "to")
+    dated = owed.filter(pl.col("owed") > 0).join(ends, on="subscription", validate="m:1", maintain_order="left")
+    numbered = dated.with_row_index("burn").with_columns(
+        unit="currency", time=pl.col("to").dt.offset_by("-1us"), sequence=pl.lit(0), amount="owed"
+    )
+    return numbered.select(*(pl.col(name).cast(dtype) for name, dtype in BURN.items()), "line")
+
+
+def _net(by: Sequence[str], takes: pl.Expr) -> pl.Expr:
+    """What is owed for each line when the negative lines that fit `takes` are off the sum: the first are owed whole."""
+    less = pl.when(takes).then("less").otherwise(ZERO).sum().over(by)
+    before = pl.col("owed").cum_sum().over(by) - pl.col("owed")
+    left = pl.col("owed").sum().over(by) - less
+    return pl.min_horizontal(pl.max_horizontal(left - before, ZERO), "owed").cast(AMOUNT)
+
+
+def _credit_lines(payments: pl.DataFrame, lines: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
+    """CHARGE_LINE of payments: LEDGER with the `line` that each pays."""
+    digits = book.prices.select("currency", "currency_digits").unique()
+    own = payments.select("entry", "grant", "covered", "balance_before", "balance_after", pays="line")
+    paid = own.join(lines, left_on="pays", right_on="line", suffix="_of_line").sort("entry")
+    rest = pl.col("amount") - pl.col("covered").cum_sum().over("pays")
+    known = paid.join(digits, on="currency", how="left", validate="m:1").with_columns(
+        after=rest, before=rest + pl.col("covered")
+    )
+    kinds = list(known.select("currency_digits", "rounding").unique().iter_rows())
+    rounded = {name: round_by_currency(name, "currency_digits", "rounding", kinds) for name in ("after", "before")}
+    operation = pl.struct(
+        operator=pl.lit("credit"),
+        level=pl.lit("line"),
+        on=pl.lit("amount"),
+        before="before",
+        after="after",
+        numbers=pl.struct(
+            balance_before=_plain("balance_before"), balance_after=_plain("balance_after")
+        ).struct.json_encode(),
+    )
+    described = known.with_columns(
+        kind=pl.lit("credit"),
+        grant="grant",
+        adjustment=pl.lit(None),
+        quantity=pl.lit(0),
+        events=pl.lit(0),
+        amount=-pl.col("covered"),
+        rounded_amount=(rounded["after"] - rounded["before"]).cast(ROUNDED),
+        tiers=pl.lit([], dtype=CHARGE_LINE["tiers"]),
+        operations=pl.concat_list(operation),
+    )
+    columns = [pl.col(name).cast(dtype) for name, dtype in CHARGE_LINE.items() if name != "line"]
+    return with_line_ids(described.lazy().select(columns)).select(CHARGE_LINE.names()).collect()
+
+
+def _plain(column: str) -> pl.Expr:
+    """A decimal as text, without zeros at its end."""
+    text = pl.col(column).cast(pl.String)
+    return text.str.strip_chars_end("0").str.strip_chars_end(".")

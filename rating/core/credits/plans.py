@@ -1,0 +1,63 @@
+"""The grants that plans give: one for each subscription, credit and billing period, and the resets between periods."""
+
+from collections.abc import Iterator
+
+import polars as pl
+
+from rating.core.coverage import service_periods
+from rating.core.credits.schema import GRANT, RESET
+from rating.core.periods import Month, month_in_zones
+from rating.core.schema import INSTANT
+
+
+def plan_grants(credits: pl.DataFrame, subscriptions: pl.DataFrame, first: Month, last: Month) -> pl.DataFrame:
+    """GRANT of the months `first` to `last`, by PLAN_CREDIT and SUBSCRIPTION; id `<subscription>/<credit>/<month>`.
+
+    A grant pays what its subscription uses. It is effective from where the subscription is in force in the period, and
+    expires at the end of the last period that it lasts, or with the subscription.
+    """
+    given = [_of_month(credits, subscriptions, month) for month in _months(first, last)]
+    return pl.concat([GRANT.to_frame(), *given]).sort("grant")
+
+
+def plan_resets(subscriptions: pl.DataFrame, first: Month, last: Month) -> pl.DataFrame:
+    """RESET at the start of each period but the first, in which a customer has a subscription."""
+    starts = [
+        service_periods(subscriptions, month).select("customer", at="period_start", keeps_overage=pl.lit(False))
+        for month in _months(first.next(), last)
+    ]
+    return pl.concat([RESET.to_frame(), *starts]).unique().sort("customer", "at")
+
+
+def _months(first: Month, last: Month) -> Iterator[Month]:
+    while first <= last:
+        yield first
+        first = first.next()
+
+
+def _of_month(credits: pl.DataFrame, subscriptions: pl.DataFrame, month: Month) -> pl.DataFrame:
+    given = service_periods(subscriptions, month).join(credits, on="plan")
+    begins = pl.col("starts_at") >= pl.col("period_start")
+    due = given.filter((pl.col("recurs") == "period") | begins)
+    ended = due.join(_ends(due, month), on=["time_zone", "lasts_periods"], how="left", nulls_equal=True)
+    named = ended.with_columns(
+        grant=pl.format("{}/{}/{}", "subscription", "credit", pl.lit(str(month))),
+        kind=pl.lit("grant"),
+        created_at="from",
+        effective_at="from",
+        expires_at=pl.min_horizontal("lasts_until", "ends_at"),
+    )
+    absent = [pl.lit(None).alias(name) for name in GRANT if name not in named.columns]
+    return named.with_columns(absent).select(pl.col(name).cast(dtype) for name, dtype in GRANT.items())
+
+
+def _ends(due: pl.DataFrame, month: Month) -> pl.DataFrame:
+    """`lasts_until` of each `time_zone` and `lasts_periods` that occurs."""
+    found = [pl.DataFrame(schema={"time_zone": pl.String, "lasts_periods": pl.Int64, "lasts_until": INSTANT})]
+    for periods in due["lasts_periods"].drop_nulls().unique():
+        months = month.year * 12 + month.month - 1 + periods
+        zones = month_in_zones(Month(months // 12, months % 12 + 1), due["time_zone"])
+        found.append(
+            zones.select("time_zone", lasts_periods=pl.lit(periods, dtype=pl.Int64), lasts_until="period_start")
+        )
+    return pl.concat(found)

@@ -1,0 +1,22 @@
+"""The second opinion: a rating run as plain loops over `decimal.Decimal`, from the catalog document alone.
+
+It shares no code with the engine. A document is the mapping that a catalog file holds (rating/catalog); an event is a
+mapping with `type`, `subject`, `time` (aware datetime) and `data` (numbers as int or Decimal, dimensions as str).
+"""
+
+from tests.oracle.adjustments import AdjustmentKey, adjust
+from tests.oracle.arithmetic import units
+from tests.oracle.run import Document, Event, Key, Line, Subscription, month_bounds, rate
+
+__all__ = [
+    "AdjustmentKey",
+    "Document",
+    "Event",
+    "Key",
+    "Line",
+    "Subscription",
+    "adjust",
+    "month_bounds",
+    "rate",
+    "units",
+]
