@@ -72,7 +72,9 @@ def _check(rated: Rated, path: Path) -> None:
         ("data_input_tokens", ("input", "input_tokens")),
         ("data_output_tokens", ("output", "output_tokens")),
     ):
-        (tokens,) = duckdb.execute(f"SELECT sum({column}) FROM read_parquet(?)", [str(path)]).fetchone() or (None,)
+        (tokens,) = duckdb.connect().execute(f"SELECT sum({column}) FROM read_parquet(?)", [str(path)]).fetchone() or (
+            None,
+        )
         assert rated.lines.filter(pl.col("meter").is_in(meters))["quantity"].sum() == Decimal(str(tokens)), column
     tiers = rated.lines.select(
         "amount", pl.col("tiers").list.eval(pl.element().struct.field("amount")).list.sum().alias("tiers")

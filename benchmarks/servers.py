@@ -22,7 +22,8 @@ def tallystick(data: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "api.server"]
     with subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        found = re.search(r"http://\S+", process.stderr.readline())
+        said = (re.search(r"http://\S+", line) for line in process.stderr)
+        found = next((match for match in said if match is not None), None)
         assert found is not None, "the server did not say where it listens"
         yield from _until_done(process, found.group())
 

@@ -126,7 +126,7 @@ def test_another_engine_finds_what_counts_by_the_documented_query(tmp_path: Path
     log.flush()
     [query] = re.findall(r"( {4}SELECT .*\n.*)\n", (ROOT / "docs" / "journal.md").read_text())
     paths = log.view().table.files["path"].to_list()
-    found = duckdb.sql(f"WITH usage AS (FROM read_parquet({paths}, union_by_name=true)) {query}").pl()
+    found = duckdb.connect().sql(f"WITH usage AS (FROM read_parquet({paths}, union_by_name=true)) {query}").pl()
     assert sorted(found["id"]) == sorted(ids(log)) == ["2c", "4", "5"]
     log.close()
 

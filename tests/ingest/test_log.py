@@ -293,7 +293,7 @@ def test_other_engines_read_the_table(tmp_path: Path) -> None:
     expected = Decimal("1000000000000000.000000001")
     assert pl.scan_delta(str(tmp_path / "usage")).select(pl.col("data_tokens").sum()).collect().item() == expected
     query = "select sum(data_tokens), epoch_us(max(time)) from read_parquet(?, hive_partitioning = false)"
-    total = duckdb.execute(query, [str(tmp_path / "usage" / "**" / "*.parquet")]).fetchone()
+    total = duckdb.connect().execute(query, [str(tmp_path / "usage" / "**" / "*.parquet")]).fetchone()
     assert total is not None
     assert total[0] == expected
 

@@ -98,7 +98,7 @@ def test_merging_files_changes_no_number(tmp_path: Path) -> None:
     assert verify_table(tmp_path).problems == ()  # type: ignore[union-attr]
     files = [str(path) for path in (tmp_path / "usage").rglob("*.parquet")]
     query = "select count(distinct subject), count(distinct subject_number) from read_parquet(?, hive_partitioning = 0)"
-    assert duckdb.execute(query, [files]).fetchone() == (28, 28)
+    assert duckdb.connect().execute(query, [files]).fetchone() == (28, 28)
     log.close()
 
 
