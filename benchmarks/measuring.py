@@ -87,7 +87,7 @@ def get(path: str) -> bytes:
 
 @dataclass(frozen=True)
 class Load:
-    """Seconds from the first byte out to the last answer in, and each answer's seconds and body."""
+    """Seconds from the first byte out to the last answer in, and each answer's seconds and what was kept of its body."""
 
     seconds: float
     latencies: list[float]
@@ -97,13 +97,18 @@ class Load:
         return sorted(self.latencies)[min(int(q * len(self.latencies)), len(self.latencies) - 1)]
 
 
-def send(url: str, requests: Iterable[bytes], *, connections: int) -> Load:
-    """Send all requests over so many keep-alive connections, each waiting for its answer. Raises on any non-2xx."""
+def send(url: str, requests: Iterable[bytes], *, connections: int, keep: Callable[[bytes], bytes] = bytes) -> Load:
+    """Send all requests over so many keep-alive connections, each waiting for its answer. Raises on any non-2xx.
+
+    `keep` says what is kept of each body: in a long run all of them would fill the memory.
+    """
     host, port = url.removeprefix("http://").split(":")
-    return asyncio.run(_send(host, int(port), requests, connections))
+    return asyncio.run(_send(host, int(port), requests, connections, keep))
 
 
-async def _send(host: str, port: int, requests: Iterable[bytes], connections: int) -> Load:
+async def _send(
+    host: str, port: int, requests: Iterable[bytes], connections: int, keep: Callable[[bytes], bytes]
+) -> Load:
     waiting = iter(requests)
     latencies: list[float] = []
     bodies: list[bytes] = []
@@ -116,7 +121,7 @@ async def _send(host: str, port: int, requests: Iterable[bytes], connections: in
             await writer.drain()
             status, body = await _answer(reader)
             latencies.append(time.perf_counter() - begun)
-            bodies.append(body)
+            bodies.append(keep(body))
             if not 200 <= status < 300:
                 raise RuntimeError(f"{status}: {body[:500]!r}")
         writer.close()
