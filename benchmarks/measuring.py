@@ -87,7 +87,7 @@ def get(path: str) -> bytes:
 
 @dataclass(frozen=True)
 class Load:
-    """Seconds from the first byte out to the last answer in, and each answer's seconds and what was kept of its body."""
+    """Seconds from the first byte out to the last answer in; of each answer its seconds and what was kept of it."""
 
     seconds: float
     latencies: list[float]
