@@ -116,7 +116,10 @@ def _in_order(rows: pl.DataFrame, pieces: pl.DataFrame) -> pl.DataFrame:
 def _cut(touched: pl.DataFrame) -> pl.DataFrame:
     """Rows that an edge goes through, or whose piece has no short rate: the difference of two running totals."""
     placed = touched.with_columns(start=pl.col("before").clip("low", "high"), end=pl.col("after").clip("low", "high"))
-    part = _measured(pl.col("end")) - _measured(pl.col("start"))
+    begins_here = (pl.col("low") <= pl.col("before")) & (pl.col("before") < pl.col("high"))
+    weightless = pl.when(begins_here).then("quantity").otherwise(ZERO)
+    passed = _measured(pl.col("end")) - _measured(pl.col("start"))
+    part = pl.when(pl.col("weight") == 0).then(weightless).otherwise(passed)
     return placed.with_columns(share=_share(), quantity=part)
 
 
