@@ -12,6 +12,7 @@ import polars as pl
 
 from api.backfills import Compared
 from api.frames import rows
+from api.rating_inputs import RatingSources
 from ingest.contents import View
 from ingest.log import UsageLog
 from rating.core.book import Meter, PriceBook
@@ -27,7 +28,6 @@ from rating.core.metering import (
 )
 from rating.core.money import ROUNDED, grouped_sum
 from rating.core.periods import Month, parse_month
-from rating.core.rating import rate, usage_bounds
 from rating.core.schema import QUANTITY
 
 USAGE_CHANGE = pl.Schema(
@@ -71,16 +71,12 @@ class Preview:
     charge_totals: pl.DataFrame
 
 
-def preview(
-    compared: Compared, log: UsageLog, book: PriceBook | None, subjects: pl.DataFrame, subscriptions: pl.DataFrame
-) -> Preview:
-    """Compare. `subjects` is SUBJECT, `subscriptions` SUBSCRIPTION; without a book there is nothing to meter or rate.
-
-    Raises AmountOverflow.
-    """
-    usage = _usage(compared, log, book.meters if book else (), subjects)
-    months = _months(compared.effect.quarters, {"UTC", *subscriptions["time_zone"]})
-    charged = [_charges(compared, log, book, subjects, subscriptions, m) for m in months] if book else []
+def preview(compared: Compared, sources: RatingSources, book: PriceBook | None) -> Preview:
+    """Compare. Without a book there is nothing to meter or rate. Raises AmountOverflow."""
+    accounts = sources.accounts()
+    usage = _usage(compared, sources.log, book.meters if book else (), accounts.subjects)
+    months = _months(compared.effect.quarters, {"UTC", *accounts.subscriptions["time_zone"]})
+    charged = [_charges(compared, sources, book, month) for month in months] if book else []
     charges = pl.concat([_CHARGED.to_frame(), *charged])
     return Preview(
         compared,
@@ -155,20 +151,11 @@ def _months(quarters: pl.Series, time_zones: Iterable[str]) -> list[Month]:
     return [parse_month(text) for text in sorted({text for texts in local for text in texts})]
 
 
-def _charges(
-    compared: Compared,
-    log: UsageLog,
-    book: PriceBook,
-    subjects: pl.DataFrame,
-    subscriptions: pl.DataFrame,
-    month: Month,
-) -> pl.DataFrame:
+def _charges(compared: Compared, sources: RatingSources, book: PriceBook, month: Month) -> pl.DataFrame:
     """The charges of all customers for one month, as a rating run makes them: CHARGE_CHANGE without the difference."""
-    start, end = usage_bounds(subscriptions, book, month)
     sides = []
     for side, view in (("before", compared.before), ("after", compared.after)):
-        usage = log.scan(start=start, end=end, view=view).usage
-        lines = rate(usage, subjects, subscriptions, book, month).lines
+        lines = sources.gather(month, book, view=view).inputs.rated().lines
         summed = grouped_sum(lines.lazy(), ["customer", "currency"], ["rounded_amount"]).collect()
         sides.append(summed.rename({"rounded_amount": side}))
     both = sides[0].join(sides[1], on=["customer", "currency"], how="full", coalesce=True)

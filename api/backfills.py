@@ -5,7 +5,7 @@ that is put right at the next start.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,6 +15,8 @@ from threading import RLock
 from typing import Any
 from uuid import uuid4
 
+import polars as pl
+
 from ingest.backfill import DIRECTORY, BackfillPlace, with_candidate
 from ingest.backfill_effect import Effect, effect_of
 from ingest.backfill_range import BackfillRange
@@ -23,6 +25,7 @@ from ingest.backfill_shown import ShownBackfill
 from ingest.contents import View
 from ingest.errors import DiskFull, IngestError, NotCommitted, Overloaded
 from ingest.log import UsageLog
+from ingest.schema import IDENTITY_COLUMNS
 from rating.core.schema import PropertyType
 from rating.disk import Disk, is_full
 from store import Store
@@ -169,7 +172,7 @@ class BackfillService:
             return self._records.get(key)
 
     def revert(self, key: str) -> Backfill:
-        """Let what a committed backfill has replaced count again.
+        """Let what a committed backfill has replaced count again. The corrections of its events end with it.
 
         Raises NotFound, BackfillNotOpen, BackfillInTheWay.
         """
@@ -189,6 +192,16 @@ class BackfillService:
         """How many events are staged; null when they cannot be read, or are gone."""
         staged = self._staged.get(record.id)
         return staged.view().last_sequence if staged is not None else record.staged_events
+
+    def counted(self, records: Iterable[Backfill]) -> tuple[ShownBackfill, ...]:
+        """These, as they counted when they were committed, though some are reverted since. Raises BackfillDamaged."""
+        shown = {backfill.id: backfill for backfill in self._log.view().backfills}
+        return tuple(shown.get(r.id) or self._place(r).committed(r.number or 0, r.staged_events or 0) for r in records)
+
+    def corrections(self, record: Backfill) -> pl.DataFrame:
+        """The corrections (source, id) of its events, oldest first: they count for as long as it does."""
+        corrected = self._log.view().corrected
+        return corrected.of_backfill(record.number or 0).select(IDENTITY_COLUMNS)
 
     def failure(self, key: str) -> str | None:
         """Why an open backfill cannot be used; null when it can."""

@@ -5,14 +5,18 @@ from typing import Any
 from api.errors import PROBLEM_JSON
 from api.frames import ARROW, CSV, PARQUET
 from api.models import Problem
+from api.table_streams import NDJSON
 
 TAGS = [
     {"name": "events", "description": "Usage goes in. What is acknowledged is durable, and counted once."},
     {"name": "usage", "description": "What a meter makes of the events, by the code that bills are made with."},
     {"name": "catalog", "description": "Meters, prices and plans, applied as a whole."},
     {"name": "customers", "description": "Who pays for which subjects, and on which plan."},
+    {"name": "credits", "description": "Prepaid credits: granted, burnt by what is billed, and told entry by entry."},
     {"name": "rating", "description": "From usage to charge lines, and from a line back to its arithmetic."},
     {"name": "quota", "description": "Whether a customer may go on, and the signals when a limit is reached."},
+    {"name": "openmeter", "description": "What OpenMeter's clients call, as far as it is served (docs/migrating.md)."},
+    {"name": "lago", "description": "What Lago's clients call, as far as it is served (docs/migrating.md)."},
     {"name": "service", "description": "Whether the process is up, and whether it can take work."},
 ]
 
@@ -51,3 +55,9 @@ def tables(description: str) -> dict[str, Any]:
         "description": description,
         "content": {ARROW: binary, PARQUET: binary, CSV: {"schema": {"type": "string"}}},
     }
+
+
+def streams(description: str) -> dict[str, Any]:
+    """The formats of a table that may also be sent as NDJSON."""
+    formats = tables(description)
+    return {**formats, "content": {NDJSON: {"schema": {"type": "string"}}, **formats["content"]}}

@@ -11,10 +11,17 @@ import polars as pl
 
 from api.backfill_preview import Preview, preview
 from api.backfills import BackfillService
+from api.checks import Checked, CheckService
+from api.credits import CreditService
+from api.exports import Exports
+from api.history import History
 from api.quota import QuotaService
+from api.rated_events import RatedEvents
 from api.rating import RatingService
 from api.settings import Settings
+from api.simulation import Asked, Simulated, Simulations
 from api.usage import UsageQuery, about_customers, asked_subjects, usage_of
+from api.verification import Verification
 from ingest.log import UsageLog
 from rating.catalog import Catalog, Change, compile_catalog, diff, parse_catalog
 from rating.catalog.reading import Format
@@ -22,7 +29,9 @@ from rating.core.book import Meter, PriceBook
 from rating.core.money import plain
 from rating.core.quota import Crossing
 from rating.core.schema import SUBJECT
+from rating.core.usage_history import HistoryRule
 from rating.disk import Disk
+from rating.ledger_table import LedgerTable
 from rating.line_table import LineTable
 from rating.live_quota import Terms
 from store import open_store
@@ -90,13 +99,21 @@ class Engine:
 
     def _open_records(self) -> None:
         """The relational store and the line table; what a stopped process left behind is put right."""
-        self.store = open_store(self.settings.database, on_failed=self.log.fail)
+        self.store = open_store(self.settings.database, on_failed=self.log.fail, now=self.now)
         try:
             self._in_force = _compiled(self.store.catalogs.current())
             self.log.declare(self._in_force.catalog.declared_properties() if self._in_force else {})
             line_table = LineTable(self.settings.data / "lines", disk=Disk())
+            ledger_table = LedgerTable(self.settings.data / "credits", disk=Disk())
             self.store.runs.interrupt_running(now=self.now())
-            self.rating = RatingService(self.store, self.log, line_table, self.now)
+            self.rating = RatingService(self.store, self.log, line_table, ledger_table, self.now)
+            self.history = History(self.store, self.log, lambda records: self.backfills.counted(records))
+            self.rated_events = RatedEvents(self.store, self.log, self.rating, self.history)
+            self.verification = Verification(self.store, self.rating, self.history)
+            self.simulations = Simulations(self.rating.sources)
+            self.exports = Exports(self.store)
+            self.checks = CheckService(self.rating.sources, self.log, self.now)
+            self.credits = CreditService(self.store, self.rating, self.now)
             self._open_backfills()
         except BaseException:
             self.store.close()
@@ -191,23 +208,60 @@ class Engine:
             self.store.subscriptions.put(subscriptions, plans=plans.keys())
         self.quota.terms_changed()
 
-    def usage(self, query: UsageQuery) -> pl.DataFrame:
-        """See api/usage.py. Raises NotFound for an unknown meter, Refused for what makes no sense."""
-        refuse(_problems(query))
-        meter = self.in_force.meter(query.meter)
-        subjects = self.store.customers.subjects_frame() if about_customers(query) else SUBJECT.to_frame()
-        snapshot = self.log.scan(start=query.start, end=query.end, subjects=asked_subjects(query, subjects))
+    def usage(self, query: UsageQuery, as_of: datetime | None = None) -> pl.DataFrame:
+        """See api/usage.py; as of now, or as it was known at an instant. Raises NotFound for an unknown meter, Refused
+        for what makes no sense, NotReproducible for an instant of which not all is kept."""
+        refuse([*_problems(query), *self._in_the_future(as_of)])
+        in_force = self.in_force if as_of is None else self._in_force_at(as_of)
+        meter = in_force.meter(query.meter)
+        subjects = self._subjects(as_of) if about_customers(query) else SUBJECT.to_frame()
+        snapshot = self.log.scan(
+            start=query.start,
+            end=query.end,
+            subjects=asked_subjects(query, subjects),
+            view=None if as_of is None else self.history.view_at(as_of),
+            properties=in_force.catalog.declared_properties(),
+        )
         return usage_of(query, meter, snapshot.usage, subjects)
+
+    def _subjects(self, as_of: datetime | None) -> pl.DataFrame:
+        return self.store.customers.subjects_frame(None if as_of is None else self.store.changes.at(as_of))
+
+    def _in_force_at(self, instant: datetime) -> InForce:
+        """The catalog that was in force at an instant. Raises Refused before the first."""
+        version = self.store.catalogs.version_at(instant)
+        found = None if version is None else _compiled(self.store.catalogs.document(version))
+        if found is None:
+            raise Refused([f"no catalog was in force at {instant.isoformat()}; ask for a later instant"])
+        return found
+
+    def _in_the_future(self, as_of: datetime | None) -> list[str]:
+        if as_of is None or as_of <= self.now():
+            return []
+        return [f"`as_of` {as_of.isoformat()} is in the future: what will be known then is not known"]
 
     def preview_backfill(self, key: str) -> Preview:
         """See api/backfill_preview.py. Raises NotFound, BackfillNotOpen, AmountOverflow."""
         compared = self.backfills.compare(key)
-        subscriptions, subjects = self.store.subscriptions.subscriptions_frame(), self.store.customers.subjects_frame()
-        return preview(compared, self.log, self._in_force.book if self._in_force else None, subjects, subscriptions)
+        return preview(compared, self.rating.sources, self._in_force.book if self._in_force else None)
 
-    def rate(self, period: str) -> Run:
-        """Rate a month with the catalog in force. See RatingService.run."""
-        return self.rating.run(period, self.in_force.book)
+    def rate(self, period: str, as_of: datetime | None = None) -> Run:
+        """Rate a month with the catalog in force; with all that was known at an instant, if given. See
+        RatingService.run; raises Refused and NotReproducible for an instant besides."""
+        if as_of is None:
+            return self.rating.run(period, self.in_force.book)
+        refuse(self._in_the_future(as_of))
+        in_force = self._in_force_at(as_of)
+        known = self.history.at(as_of, in_force.catalog.declared_properties())
+        return self.rating.run(period, in_force.book, known)
+
+    def simulate(self, asked: Asked) -> Simulated:
+        """History by another catalog beside the one in force. See api/simulation.py."""
+        return self.simulations.simulate(asked, self.in_force.catalog, self.in_force.book)
+
+    def check(self, period: str, rule: HistoryRule) -> Checked:
+        """What leaks in a month, by the catalog in force. See api/checks.py."""
+        return self.checks.check(period, self.in_force.book, rule)
 
     @property
     def failure(self) -> str | None:

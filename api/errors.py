@@ -34,13 +34,17 @@ from ingest.errors import (
 )
 from rating.catalog import CatalogInvalid
 from rating.core.money import AmountOverflow
-from rating.line_table import LinesDamaged
+from rating.run_table import LinesDamaged
 from store.errors import (
     BackfillInTheWay,
     BackfillNotOpen,
+    CreditVoided,
     DatabaseFull,
     DatabaseUnavailable,
+    DatabaseUncertain,
+    IdTaken,
     NotFound,
+    NotReproducible,
     PlanInUse,
     Refused,
     SubjectTaken,
@@ -76,11 +80,15 @@ KINDS: dict[type[Exception], Kind] = {
     NotCommitted: Kind(503, "not-committed", retry_after_seconds=1),
     CommitUnknown: Kind(503, "commit-unknown", retry_after_seconds=1),
     DatabaseUnavailable: Kind(503, "database-unavailable", retry_after_seconds=1),
+    DatabaseUncertain: Kind(503, "commit-unknown", retry_after_seconds=1),
     DatabaseFull: Kind(507, "disk-full", retry_after_seconds=1),
     NotFound: Kind(404, "not-found"),
+    NotReproducible: Kind(409, "not-reproducible"),
     SubjectTaken: Kind(409, "subject-taken"),
     PlanInUse: Kind(409, "plan-in-use"),
     BackfillInTheWay: Kind(409, "backfill-in-the-way"),
+    IdTaken: Kind(409, "id-taken"),
+    CreditVoided: Kind(409, "credit-voided"),
     BackfillNotOpen: Kind(409, "backfill-not-open"),
     TooManyBackfills: Kind(409, "too-many-backfills"),
     Refused: Kind(422, "refused"),

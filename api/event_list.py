@@ -59,10 +59,11 @@ def newest_events(log: UsageLog, wanted: EventFilter, *, before: int | None, lim
     conditions = wanted.matches() + ([] if before is None else [pl.col("sequence") < before])
     found = usage.filter(*conditions) if conditions else usage
     page = found.top_k(limit, by="sequence").sort("sequence", descending=True).collect()
-    return [_shown(row) for row in page.iter_rows(named=True)]
+    return [shown_event(row) for row in page.iter_rows(named=True)]
 
 
-def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
+def shown_event(row: Mapping[str, Any]) -> dict[str, Any]:
+    """An event as JSON has it."""
     names = ("sequence", "source", "id", "type", "subject", "time", "received_at")
     return {**{name: row[name] for name in names}, "data": _data(row)}
 

@@ -23,7 +23,12 @@ def json_response(content: Any, status: int = 200, headers: dict[str, str] | Non
 
 def rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
     """One dict a row, with decimals as text, for JSON."""
-    return frame.with_columns(_as_text(pl.col(name), dtype) for name, dtype in frame.schema.items()).to_dicts()
+    return with_text(frame).to_dicts()
+
+
+def with_text(frame: pl.DataFrame) -> pl.DataFrame:
+    """The same with decimals as plain text, without zeros at their end."""
+    return frame.with_columns(_as_text(pl.col(name), dtype) for name, dtype in frame.schema.items())
 
 
 def media_of(accept: str | None, offered: Sequence[str] = (JSON, *TABLES)) -> str:

@@ -142,6 +142,7 @@ class UsageOut(Output):
 
 class RunIn(Input):
     period: str = Field(description="a calendar month", examples=["2026-10"])
+    as_of: AwareDatetime | None = Field(None, description="rate what was known at this instant; now unless given")
 
 
 class RunOut(Output):
@@ -152,7 +153,9 @@ class RunOut(Output):
     status: Literal["running", "done", "failed", "interrupted"]
     catalog_version: str
     table_version: int
-    last_sequence: int
+    last_sequence: int = Field(description="up to which event it saw usage")
+    last_change: int | None = Field(description="up to which change it saw customers, subscriptions and credits")
+    as_of: datetime | None = Field(description="the instant of what it knew; null: when it began")
     code_version: str
     started_at: datetime
     finished_at: datetime | None
@@ -160,101 +163,62 @@ class RunOut(Output):
     report: dict[str, Any] | None = Field(description="totals, and all usage that did not become a charge line")
 
 
-class RunPage(Output):
-    items: list[RunOut]
-    next: str | None
+class DifferentLines(Output):
+    """Charge lines by id."""
+
+    count: int
+    first: list[str]
 
 
-class TierOut(Output):
-    """What one tier (from, to] adds to a line: `quantity` at `unit_amount` for `per`, and `flat_count` flat amounts."""
+class LineChange(Output):
+    """A part of charge lines that the re-rated run has more or less of than the stored one."""
 
-    tier: int
-    from_quantity: DecimalText
-    to_quantity: DecimalText | None
-    quantity: DecimalText
+    customer: str | None
+    subscription: str
+    kind: str
+    price: str | None
+    price_version: int | None
+    window: int | None
+    adjustment: int | None
+    grant: str | None
+    meter: str | None
+    group: str
+    part: Literal["units", "percent", "flat", "rest"]
+    tier: int | None
     unit_amount: DecimalText
-    per: int
-    flat_amount: DecimalText
-    flat_count: DecimalText
-    percent: DecimalText
+    quantity: DecimalText
     amount: DecimalText
 
 
-class OperationOut(Output):
-    operator: Literal["weight", "allow", "partition", "clamp", "compose", "prorate"]
-    level: Literal["event", "day", "line", "price", "plan"] = Field(
-        description="whether it acted on each event, each day or the line"
-    )
-    on: Literal["quantity", "amount"]
-    before: DecimalText
-    after: DecimalText
-    numbers: str = Field(description="its parameters, a JSON object of strings")
+class LineChanges(Output):
+    count: int
+    largest: list[LineChange]
 
 
-class LineOut(Output):
-    """One rated amount, rounded once."""
+class VerifiedLines(Output):
+    gone: DifferentLines = Field(description="stored, and not made again as they are")
+    new: DifferentLines = Field(description="made now, and not stored as they are")
+
+
+class VerifiedOut(Output):
+    """A run, rated again from its recorded inputs and held against what it recorded."""
 
     run: str
-    line: str = Field(description="derived from the line's content: stable over reruns")
-    kind: Literal["usage", "fee", "minimum", "maximum", "discount", "surcharge", "commitment", "credit"]
-    customer: str
-    subscription: str
-    plan: str
-    price: str | None = Field(description="null for an adjustment of the plan")
-    price_version: int | None
-    effective_from: datetime | None
-    window: int | None
-    model: str | None
-    adjustment: int | None = Field(description="its place among those of its price or plan; null for usage and fees")
-    grant: str | None = Field(description="the grant that paid; null but for a credit")
-    pays: str | None = Field(description="the line that a credit paid something of; null for all others")
-    meter: str | None
-    group: dict[str, str | None]
     period: str
-    period_start: datetime
-    period_end: datetime
-    quantity: DecimalText
-    events: int
-    amount: DecimalText = Field(description="exact")
-    rounded_amount: DecimalText = Field(description="in the currency's minor unit")
-    currency: str
-    rounding: str
-    size: str | None = Field(description="the property that measured each event, where that chose the tier")
-    tiers: list[TierOut]
-    operations: list[OperationOut] = Field(description="what the operators before and behind the tiers did")
+    result: Literal["equal", "different", "unknown"] = Field(description="unknown: it cannot be made again")
+    reason: str | None = Field(description="null when it is equal")
+    notes: list[str] = Field(description="what else is different, and need not matter: other code")
+    digest: str = Field(description="that the run recorded")
+    rerated_digest: str | None
+    rated_by: str
+    rerated_by: str
+    lines: VerifiedLines
+    changes: LineChanges
 
 
-class LinePage(Output):
-    items: list[LineOut]
+class RunPage(Output):
+    items: list[RunOut]
     next: str | None
-
-
-class StepOut(Output):
-    name: Literal[
-        "minimum",
-        "maximum",
-        "discount",
-        "surcharge",
-        "commitment",
-        "credit",
-        "meter",
-        "rate",
-        "weight",
-        "allow",
-        "partition",
-        "tier",
-        "sum",
-        "clamp",
-        "compose",
-        "prorate",
-        "round",
-    ]
-    text: str = Field(description="what was done, in words and numbers")
-    result: str
-
-
-class Explanation(LineOut):
-    steps: list[StepOut] = Field(description="the arithmetic, to be done again by hand; the last step is the rounding")
 
 
 class SignalOut(Output):

@@ -1,7 +1,6 @@
 """A rating run from start to record, and the way back from a charge line to its arithmetic."""
 
-import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from threading import Lock
@@ -10,15 +9,19 @@ from uuid import uuid4
 
 import polars as pl
 
+from api.history import Known
+from api.rating_inputs import Gathered, RatingSources
 from ingest.errors import CommitUnknown, DiskFull
 from ingest.log import UsageLog
 from rating.core.book import PriceBook
 from rating.core.explain import Step, explain
 from rating.core.periods import Month, parse_month
-from rating.core.rating import Rated, rate, usage_bounds
+from rating.core.rating import Rated
 from rating.disk import is_full
-from rating.line_table import LinesDamaged, LineTable
+from rating.ledger_table import LedgerTable
+from rating.line_table import LineTable
 from rating.run import code_version, report
+from rating.run_table import LinesDamaged
 from store import Store
 from store.customers import refuse
 from store.errors import NotFound, Refused
@@ -35,56 +38,51 @@ class Explained:
     steps: list[Step]
 
 
-@dataclass(frozen=True)
-class Accounts:
-    """Who pays, as a run sees it: schemas SUBJECT and SUBSCRIPTION."""
-
-    subjects: pl.DataFrame
-    subscriptions: pl.DataFrame
-
-    def report(self) -> dict[str, Any]:
-        """Counts, and a digest that tells whether two runs saw the same customers and subscriptions."""
-        hasher = hashlib.sha256()
-        for frame in (self.subjects, self.subscriptions):
-            hasher.update(frame.write_csv().encode())
-        heights = {"subjects": self.subjects.height, "subscriptions": self.subscriptions.height}
-        return {**heights, "digest": hasher.hexdigest()}
-
-
 class RatingService:
     """Runs one at a time; lines and records may be read at any time."""
 
-    def __init__(self, store: Store, log: UsageLog, line_table: LineTable, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        log: UsageLog,
+        line_table: LineTable,
+        ledger_table: LedgerTable,
+        now: Callable[[], datetime],
+    ) -> None:
+        self.sources = RatingSources(store, log, ledger_table)
         self._store = store
         self._log = log
         self._line_table = line_table
+        self._ledger_table = ledger_table
         self._now = now
         self._one_run = Lock()
 
-    def run(self, period: str, book: PriceBook) -> Run:
+    def run(self, period: str, book: PriceBook, known: Known | None = None) -> Run:
         """Rate a month and record it: the lines first, then that the run is done. Answers when both are durable.
 
+        It rates what is known now, or what was `known` at an instant; such a run never opens another month.
         Raises Refused for what is no month, AmountOverflow when an amount does not fit; a failed run is recorded too.
         Raises DiskFull when the lines find no room, and CommitUnknown when the disk fails: the log stops then.
         """
         month = _month(period)
         with self._one_run:
             self._store.runs.interrupt_running(now=self._now())  # its end could not be recorded: no other runs now
-            accounts = Accounts(self._store.customers.subjects_frame(), self._store.subscriptions.subscriptions_frame())
-            start, end = usage_bounds(accounts.subscriptions, book, month)
-            usage = self._log.scan(start=start, end=end)
-            run = self._started(month, book, usage.table_version, usage.last_sequence)
+            gathered = self.sources.gather(month, book, known=known)
+            run = self._started(month, book, gathered, known.by if known else None)
             try:
-                rated = rate(usage.usage, accounts.subjects, accounts.subscriptions, book, month)
-                self._append(run.id, rated.lines)
+                rated = gathered.inputs.rated()
+                ledger = gathered.ledger(rated)
+                self._append(run.id, rated.lines, ledger)
             except BaseException as error:
                 self._finish(run, status="failed", digest=None, report={"error": f"{type(error).__name__}: {error}"})
                 raise
-            found = _report(rated, accounts, usage.backfills)
+            found = _report(rated, gathered, ledger)
             return self._finish(run, status="done", digest=rated.digest, report=found)
 
-    def _append(self, run_id: str, lines: pl.DataFrame) -> None:
+    def _append(self, run_id: str, lines: pl.DataFrame, ledger: pl.DataFrame) -> None:
         try:
+            if ledger.height:
+                self._ledger_table.append(run_id, ledger)
             self._line_table.append(run_id, lines)
         except OSError as error:
             if is_full(error):
@@ -122,15 +120,17 @@ class RatingService:
             yield page
             after, limit = page[-1].id, min(10 * limit, EXPLAINED_RUNS_MAX)
 
-    def _started(self, month: Month, book: PriceBook, table_version: int, last_sequence: int) -> Run:
+    def _started(self, month: Month, book: PriceBook, gathered: Gathered, as_of: datetime | None) -> Run:
         run = Run(
             id=f"run_{uuid4().hex}",
             period=str(month),
             catalog_version=book.version,
-            table_version=table_version,
-            last_sequence=last_sequence,
+            table_version=gathered.table_version,
+            last_sequence=gathered.last_sequence,
             code_version=code_version(),
             started_at=self._now(),
+            last_change=gathered.last_change,
+            as_of=as_of,
         )
         self._store.runs.start(run)
         return run
@@ -148,7 +148,7 @@ def _month(period: str) -> Month:
         raise Refused([str(error)]) from None
 
 
-def _report(rated: Rated, accounts: Accounts, backfills: Sequence[str]) -> dict[str, Any]:
+def _report(rated: Rated, gathered: Gathered, ledger: pl.DataFrame) -> dict[str, Any]:
     """The report of the run; with the backfills that its usage has, if there are any."""
-    counted = {"backfills": list(backfills)} if backfills else {}
-    return {**report(rated), "accounts": accounts.report(), **counted}
+    known = {"accounts": gathered.accounts.report(), "credits": gathered.credits_report(ledger)}
+    return {**report(rated), **known, **({"backfills": list(gathered.backfills)} if gathered.backfills else {})}

@@ -2,19 +2,17 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
 import polars as pl
 
+from api.windows import Window, window_start
 from rating.core.book import Meter
 from rating.core.metering import converted, is_change, is_sum, measured, readings, reduced, summed_usage, totals_of
 from rating.core.schema import SUBJECT_NUMBER, property_column
 from rating.core.subjects import Usage, with_names
 from store.errors import Refused
 
-Window = Literal["minute", "hour", "day", "month"]
 OWNERS = ("subject", "customer")
-_EVERY = {"minute": "1m", "hour": "1h", "day": "1d", "month": "1mo"}
 
 
 @dataclass(frozen=True)
@@ -105,8 +103,7 @@ def _refuse_unknown(query: UsageQuery, meter: Meter) -> None:
 def _window_start(query: UsageQuery) -> list[pl.Expr]:
     if query.window is None:
         return []
-    local = pl.col("time").dt.convert_time_zone(query.time_zone).dt.truncate(_EVERY[query.window])
-    return [local.dt.convert_time_zone("UTC").alias("window_start")]
+    return [window_start(pl.col("time"), query.window, query.time_zone).alias("window_start")]
 
 
 def _column(name: str) -> str:

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
+from pydantic import AwareDatetime
 
 from api.engine import Engine
 
@@ -14,4 +15,5 @@ async def engine_of(request: Request) -> Engine:
 
 TheEngine = Annotated[Engine, Depends(engine_of)]
 After = Annotated[str | None, Query(description="the `next` of the page before")]
+AsOf = Annotated[AwareDatetime | None, Query(description="answer as it was known at this instant; now unless given")]
 Limit = Annotated[int, Query(ge=1, le=10_000)]

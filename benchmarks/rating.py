@@ -3,8 +3,8 @@
 `presets` rates per-unit, graduated, volume and flat prices over three meters; `price_book` rates the whole imported
 book of published model prices (37 meters, thousands of prices, versions, windows and request sizes). The totals are
 checked against sums that DuckDB takes of the same file. Subjects have numbers, as in the usage table. Progress tells
-the CPU time of the process beside the wall time, and the same for the bare sum. `credit_burn`, `prefix_match` and
-`rated_events` are in the scripts of these names.
+the CPU time of the process beside the wall time, and the same for the bare sum. `mixed_models`, `credit_burn`,
+`prefix_match` and `rated_events` are in the scripts of these names.
 """
 
 import sys
@@ -21,6 +21,7 @@ import polars as pl
 
 from benchmarks.credits import measure_credits
 from benchmarks.measuring import Figure, figure, main, progress
+from benchmarks.mixed_models import measure as measure_mixed_models
 from benchmarks.prefixes import measure_prefixes
 from benchmarks.rated_events import measure as measure_rated_events
 from benchmarks.rating_usage import OCTOBER, SINCE, subject_names, timed, write_usage
@@ -38,6 +39,7 @@ def measure(quick: bool) -> dict[str, Figure]:
     return {
         "presets": _measure(presets, "llm", "plan", size, 20_000),
         "price_book": _measure(load_catalog(book), "llm.request", "llm", size // 10, 500),
+        **measure_mixed_models(quick),
         "credit_burn": measure_credits(quick),
         "prefix_match": measure_prefixes(quick),
         **measure_rated_events(quick),

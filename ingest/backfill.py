@@ -49,6 +49,8 @@ class BackfillPlace:
             limits=limits,
             disk=self.disk,
             sift=lambda candidates: only_within(candidates, self.range),
+            keeper=self.log.keeper,
+            backfill=self.id,
         )
 
     def candidate(self, staged: UsageLog, number: int) -> ShownBackfill:

@@ -1,6 +1,6 @@
 """What a backfill changes: how many events, and when they happened."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -35,12 +35,16 @@ class Effect:
 def effect_of(backfill: ShownBackfill, resolution: Resolution, base: View) -> Effect:
     """The effect of a resolved backfill on `base`, a state without it."""
     asked = Asked(_READ, {})
+    corrected = base.corrected.hidden
     own = _concatenated(own_frames(base, asked))
-    others = _concatenated([frame for b in base.backfills for frame in staged_frames(b, base.backfills, asked)])
+    with_it = _concatenated(own_frames(replace(base, backfills=(*base.backfills, backfill)), asked))
+    others = _concatenated(
+        [frame for b in base.backfills for frame in staged_frames(b, base.backfills, asked, corrected)]
+    )
     replaced = pl.concat([own.filter(backfill.hides()), others.filter(backfill.range.matches())])
-    staged = _concatenated(staged_frames(backfill, (), asked))
-    is_later = (pl.col("sequence") > backfill.opened_sequence) & backfill.range.matches() & ~backfill.hides()
-    parts = [_by_quarter(replaced), _by_quarter(staged), own.filter(is_later).select(n=pl.len())]
+    staged = _concatenated(staged_frames(backfill, (), asked, corrected))
+    is_later = (pl.col("sequence") > backfill.opened_sequence) & backfill.range.matches()
+    parts = [_by_quarter(replaced), _by_quarter(staged), with_it.filter(is_later).select(n=pl.len())]
     replaced_at, staged_at, arrived = pl.collect_all(parts)
     return Effect(
         replaced=int(replaced_at["events"].sum()),

@@ -1,13 +1,14 @@
 """Which staged events count, and which events that came since hide behind them: so that no identity counts twice.
 
-Where the identity of a staged event is one of the range, the range is hidden, and the staged event counts. Of an event
-that was accepted after the backfill was opened, the staged one counts instead (`hidden`). Where an identity stands
-outside the range, or was taken out of it by another backfill, it is a conflict as everywhere: the first stands, and the
-staged event is `refused`. What was put, after the opening, in the place of an event of the range is hidden with it.
+A staged event counts where nothing else of its identity can count as long as it does: whatever has that identity is in
+the range, or is hidden by another committed backfill whose range overlaps: that one is reverted after this one. Of an
+event that was accepted after the backfill was opened, the staged one counts instead (`hidden`). Where an identity
+stands elsewhere it is a conflict as everywhere: the first stands, and the staged event is `refused`. What was put in
+the place of an event of the range, after the opening, is hidden with it.
 """
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,9 +16,9 @@ import numpy as np
 import polars as pl
 import xxhash
 
-from ingest.backfill_shown import ShownBackfill
+from ingest.backfill_shown import ShownBackfill, no_sequences
 from ingest.contents import View
-from ingest.correction_lookup import replacements_in
+from ingest.correction_lookup import find_sequences, replacements_in
 from ingest.errors import BackfillDamaged
 from ingest.scanning import Asked, own_frames, staged_frames
 from ingest.schema import IDENTITY_COLUMNS
@@ -28,6 +29,7 @@ from rating.disk import Disk
 NAMED = pl.Schema({name: USAGE_EVENT[name] for name in (*IDENTITY_COLUMNS, "time", "sequence")})
 """One row is one event, by identity; `sequence` is that of the log it is in."""
 
+_RANGED = pl.Schema({**NAMED, "type": pl.String(), "subject": pl.String()})
 _FILE = "resolution"
 _KIND = "kind"
 
@@ -49,24 +51,26 @@ class Resolution:
 
 
 def resolve(backfill: ShownBackfill, knows: Knows, view_of: Callable[[], View]) -> Resolution:
-    """Compare the staged events with those that count. `knows` tells which identities were accepted so far, `view_of`
-    gives the state of the main log: it is asked after `knows`, so that whatever was known is in it."""
+    """Compare the staged events with those that count. `knows` tells which identities the main log has accepted so far,
+    `view_of` gives its state: it is asked after `knows`, so that whatever was known is in it."""
     staged = _staged(backfill)
     known = staged.filter(pl.Series(knows(staged)))
     view = view_of()
     hidden = arrived(backfill, view, staged, backfill.opened_sequence)
-    elsewhere = known
-    for part in (hidden, _replaceable(backfill, view, known)) if known.height else ():
-        elsewhere = elsewhere.join(part, on=IDENTITY_COLUMNS, how="anti")
-    return Resolution(hidden, elsewhere, view.last_sequence)
+    refused = known
+    for part in (hidden, _settled(backfill, view, known)) if known.height else ():
+        refused = refused.join(part, on=IDENTITY_COLUMNS, how="anti")
+    refused = pl.concat([refused, *_elsewhere(backfill, view, staged)]).unique("sequence").sort("sequence")
+    return Resolution(hidden, refused, view.last_sequence)
 
 
 def resolved_until_now(backfill: ShownBackfill, resolution: Resolution, view: View) -> Resolution:
     """The same with what was accepted since; for a moment in which nothing is."""
     since = arrived(backfill, view, None, resolution.last_sequence)
     late = _semi(since, _staged(backfill)) if since.height else since
-    replacing = replacements_in(view, backfill).select(NAMED.names())
-    hidden = pl.concat([resolution.hidden, late, replacing]).unique("sequence")
+    hidden = pl.concat([resolution.hidden, late])
+    replacing = replacements_in(view, backfill, hidden["sequence"]).select(NAMED.names())
+    hidden = pl.concat([hidden, replacing]).unique("sequence")
     return replace(resolution, hidden=hidden, last_sequence=view.last_sequence)
 
 
@@ -106,13 +110,30 @@ def _staged(backfill: ShownBackfill) -> pl.DataFrame:
     return _collected(staged_frames(bare, (), Asked(NAMED, {})), pl.lit(True), None)
 
 
-def _replaceable(backfill: ShownBackfill, view: View, known: pl.DataFrame) -> pl.DataFrame:
-    """Of the `known` identities those of events in the range: the backfill hides them."""
-    schema = pl.Schema({**NAMED, "type": pl.String(), "subject": pl.String()})
-    asked = Asked(schema, {}, backfill.range.days())
-    frames = own_frames(view, asked, with_corrected=True)
-    frames += [frame for b in view.backfills for frame in staged_frames(b, view.backfills, asked)]
-    return _collected(frames, backfill.range.matches(), known)
+def _settled(backfill: ShownBackfill, view: View, known: pl.DataFrame) -> pl.DataFrame:
+    """Of the `known` identities those whose events of the main log cannot count while the backfill does."""
+    over = _overlapping(backfill, view)
+    first, last = zip(*(b.range.days() for b in (backfill, *over)), strict=True)
+    asked = Asked(_RANGED, {}, (min(first), max(last)))
+    frames = own_frames(replace(view, backfills=()), asked, with_corrected=True)
+    in_time = _collected(frames, pl.any_horizontal(backfill.range.matches(), *(b.hides() for b in over)), known)
+    hidden = pl.concat([no_sequences(), *(b.hidden for b in over)])
+    return pl.concat([in_time, find_sequences(view, hidden, {}).select(NAMED.names())])
+
+
+def _elsewhere(backfill: ShownBackfill, view: View, staged: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """The staged events whose identities other backfills have, in events that may count beside them."""
+    over = _overlapping(backfill, view)
+    for other in view.backfills:
+        later = (b.range.matches() for b in over if b.number > other.number)
+        is_settled = pl.any_horizontal(backfill.range.matches(), *later)
+        found = _collected(staged_frames(other, (), Asked(_RANGED, {})), ~is_settled, staged)
+        yield _semi(staged, found)
+
+
+def _overlapping(backfill: ShownBackfill, view: View) -> list[ShownBackfill]:
+    """The committed backfills that are only reverted when this one is."""
+    return [other for other in view.backfills if other.range.overlaps(backfill.range)]
 
 
 def _collected(frames: list[pl.LazyFrame], wanted: pl.Expr, among: pl.DataFrame | None) -> pl.DataFrame:

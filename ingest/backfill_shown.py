@@ -3,7 +3,7 @@
 Nothing here changes after it was made; which backfills are shown is in the log's contents, swapped whole.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -73,6 +73,13 @@ class ShownBackfill:
         """The sequence of a staged event among the events of all logs: unique, and behind those of the main log."""
         return pl.col("sequence") + (self.number << NUMBER_BITS)
 
+    def own_sequences(self, numbered: pl.Series) -> pl.Series:
+        """Of the sequences (ascending) among the events of all logs those of staged events, as these are numbered."""
+        first, end = self.number << NUMBER_BITS, (self.number + 1) << NUMBER_BITS
+        if numbered.is_empty() or numbered[-1] < first:
+            return numbered.clear()
+        return numbered.filter((numbered >= first) & (numbered < end)) - first
+
     def subject_number(self) -> pl.Expr:
         """The main log's number for the subject of an event of `table`."""
         return pl.lit(self.subject_numbers).gather(pl.col(SUBJECT_NUMBER)).alias(SUBJECT_NUMBER)
@@ -112,8 +119,31 @@ def known_in(
 
 def find_in(backfill: ShownBackfill, wanted: pl.DataFrame, properties: Mapping[str, PropertyType]) -> pl.DataFrame:
     """The staged events with the identities of `wanted` (source, id), in the columns of `stored_schema` but the day."""
+    return _found(backfill, properties, lambda frame: frame.join(wanted.lazy(), on=IDENTITY_COLUMNS, how="semi"))
+
+
+def find_numbered(backfill: ShownBackfill, wanted: pl.Series, properties: Mapping[str, PropertyType]) -> pl.DataFrame:
+    """The staged events with the sequences `wanted` among the events of all logs, which they have here too:
+    `stored_schema(properties)`."""
+    own = backfill.own_sequences(wanted.sort())
+    if own.is_empty():
+        return stored_schema(properties).to_frame()
+    return as_of_all_logs(
+        backfill, _found(backfill, properties, lambda frame: frame.filter(pl.col("sequence").is_in(own.implode())))
+    )
+
+
+def as_of_all_logs(backfill: ShownBackfill, staged: pl.DataFrame) -> pl.DataFrame:
+    """What `find_in` gives, with sequences among the events of all logs and the day."""
+    return staged.with_columns(backfill.numbered(), pl.col("time").dt.date().alias(DAY))
+
+
+def _found(
+    backfill: ShownBackfill,
+    properties: Mapping[str, PropertyType],
+    choose: Callable[[pl.LazyFrame], pl.LazyFrame],
+) -> pl.DataFrame:
     schema = stored_schema(properties)
     del schema[DAY]
     frames = backfill.table.scan(schema, properties, backfill.range.days())
-    found = [frame.join(wanted.lazy(), on=IDENTITY_COLUMNS, how="semi") for frame in frames]
-    return pl.concat(found).collect() if found else pl.DataFrame(schema=schema)
+    return pl.concat([schema.to_frame().lazy(), *map(choose, frames)]).collect()

@@ -21,7 +21,7 @@ from ingest.correction_judge import (
     effect_of,
     judge_corrections,
 )
-from ingest.correction_lookup import find_events, in_backfills, named_identities, replaced_by_backfills
+from ingest.correction_lookup import find_events, in_backfills, named_identities, out_of_force_by_backfills
 from ingest.identity import hash_identities
 from ingest.identity_index import IdentityIndex
 from ingest.journal import SegmentWriter
@@ -124,9 +124,9 @@ class Committer:
     def _commit_corrections(self, batch: CorrectionCandidates) -> BatchVerdict:
         """The verdict on corrections, whose targets are those that stand at this moment."""
         properties, first, view = self.properties(), self.contents.last_sequence + 1, self.contents.view()
-        stored, backfilled = self._named_by(batch, view, properties)
+        stored, uncounted = self._named_by(batch, view, properties)
         correctors = view.corrected.correctors(stored["sequence"].to_list())
-        judgement = judge_corrections(batch, stored, correctors, backfilled, first, properties)
+        judgement = judge_corrections(batch, stored, correctors, uncounted, first, properties)
         verdicts = [*batch.rejected, *judgement.verdicts]
         if batch.is_atomic and any(verdict.code != DUPLICATE for verdict in verdicts):
             return _not_taken(batch, verdicts, judgement.accepted)
@@ -143,18 +143,18 @@ class Committer:
         self, batch: CorrectionCandidates, view: View, properties: Mapping[str, PropertyType]
     ) -> tuple[pl.DataFrame, dict[int, str]]:
         """The stored events that corrections name or repeat: those that were found when they came, and newer ones; and
-        the backfill of those that are in the range of one, by sequence."""
+        of those that do not count because of a backfill, by sequence, why."""
         wanted = named_identities(batch.events)
         identity = hash_identities(wanted, self.index.seeds)
         known, fingerprint = self.index.lookup(identity)
-        staged, backfilled = in_backfills(view, wanted, identity, properties)
+        staged, uncounted = in_backfills(view, wanted, identity, properties)
         wanted = wanted.with_columns(pl.Series(FINGERPRINT, fingerprint)).filter(pl.Series(known))
         newer = wanted.join(batch.found, on=IDENTITY_COLUMNS, how="anti")
         found = completed(batch.found, properties)
         if newer.height:
             events = find_events(view, newer, properties, after_sequence=batch.found_sequence)
             found = pl.concat([found, events])
-        return pl.concat([staged, found]), backfilled | replaced_by_backfills(view, found)
+        return pl.concat([staged, found]), uncounted | out_of_force_by_backfills(view, found)
 
     def _compare(self, batches: Sequence[Candidates], judgement: Judgement, known: np.ndarray) -> Differences:
         """Where the repetitions that have another fingerprint differ from the event that stands; absent: nowhere."""

@@ -14,9 +14,9 @@ import polars as pl
 from ingest.admission import Candidates
 from ingest.comparison import Row, difference
 from ingest.correction_body import TARGET_ID, TARGET_SOURCE
-from ingest.correction_state import VOID, Corrector
+from ingest.correction_state import ENDED, VOID, Corrector
 from ingest.schema import CORRECTION, DAY, FINGERPRINT
-from ingest.verdicts import EventVerdict, repetition
+from ingest.verdicts import CONFLICT, EventVerdict, repetition
 from rating.core.schema import INSTANT, PropertyType
 
 Key = tuple[str, str]
@@ -63,15 +63,16 @@ def judge_corrections(
     candidates: CorrectionCandidates,
     stored: pl.DataFrame,
     corrected: Mapping[int, Corrector],
-    backfilled: Mapping[int, str],
+    uncounted: Mapping[int, str],
     first_sequence: int,
     properties: Mapping[str, PropertyType],
 ) -> CorrectionJudgement:
-    """Judge `candidates` against the events that they name or repeat (`stored`; of two with one identity the last),
-    of which `corrected` are corrected already, and `backfilled` are in or behind a committed backfill, which is named.
-    The first that is accepted gets `first_sequence`."""
-    standing = {_key(row): _standing(row) for row in stored.iter_rows(named=True)}
-    judging = _Judging(candidates, standing, dict(corrected), backfilled)
+    """Judge `candidates` against the events that they name or repeat (`stored`), of which `corrected` are corrected
+    already, and `uncounted` do not count because of a backfill, for the reason given. Of those with one identity, one
+    in the log and others in backfills, the one that counts is meant. The first accepted gets `first_sequence`."""
+    rows = sorted(stored.iter_rows(named=True), key=lambda row: row["sequence"] not in uncounted)
+    standing = {_key(row): _standing(row) for row in rows}
+    judging = _Judging(candidates, standing, dict(corrected), uncounted)
     judging.judge(first_sequence, properties)
     return CorrectionJudgement(judging.accepted, pl.DataFrame(judging.taken, _TAKEN, orient="row"), judging.verdicts)
 
@@ -100,7 +101,7 @@ class _Judging:
     candidates: CorrectionCandidates
     standing: dict[Key, _Standing]
     corrected: dict[int, Corrector]
-    backfilled: Mapping[int, str]
+    uncounted: Mapping[int, str]
     accepted: list[int] = field(default_factory=list)
     taken: list[tuple[object, ...]] = field(default_factory=list)
     verdicts: list[EventVerdict] = field(default_factory=list)
@@ -112,8 +113,7 @@ class _Judging:
             event = sent if target is None else _filled(sent, target)
             known = self.standing.get(_key(sent))
             if known is not None:
-                found = None if known.fingerprint == sent[FINGERPRINT] else difference(known.row, event, properties)
-                self.verdicts.append(repetition(index, sent["source"], sent["id"], found))
+                self.verdicts.append(self._repetition(index, sent, event, known, properties))
                 continue
             problem = self._problem(sent, target)
             if problem is not None:
@@ -122,6 +122,15 @@ class _Judging:
             assert target is not None
             self._accept(row, event, target, first_sequence + len(self.accepted))
 
+    def _repetition(
+        self, index: int, sent: Row, event: Row, known: _Standing, properties: Mapping[str, PropertyType]
+    ) -> EventVerdict:
+        if self.uncounted.get(known.sequence) == ENDED:
+            message = f"the correction with this source and id {ENDED}; send it with a new id"
+            return EventVerdict(index, sent["source"], sent["id"], CONFLICT, message)
+        found = None if known.fingerprint == sent[FINGERPRINT] else difference(known.row, event, properties)
+        return repetition(index, sent["source"], sent["id"], found)
+
     def _problem(self, sent: Row, target: _Standing | None) -> tuple[str, str] | None:
         """Why the event that a correction names cannot be corrected: code and message."""
         if target is None:
@@ -129,8 +138,8 @@ class _Judging:
             return "unknown_target", f"no event has {named}; send the event first, or name another"
         if target.correction == VOID:
             return "target_is_void", "it names a void, which is final; send what was voided again, under a new id"
-        if (backfill := self.backfilled.get(target.sequence)) is not None:
-            return "target_in_backfill", f"it is of the range of backfill {backfill}; put it right by another backfill"
+        if (why := self.uncounted.get(target.sequence)) is not None:
+            return "target_in_backfill", f"the event that it names {why}; correct what counts instead of it"
         by = self.corrected.get(target.sequence)
         if by is None:
             return None

@@ -1,7 +1,7 @@
 """The corrections of a log, for audit: what corrected what, when and why."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -23,7 +23,11 @@ _encode = msgspec.json.Encoder().encode
 @dataclass(frozen=True)
 class StoredCorrection:
     """An accepted correction. `target_source` and `target_id` are null when the corrected event was lost (see
-    ingest/losses.py); `data` is a JSON object, null for a void."""
+    ingest/losses.py), or is of a backfill that was reverted; `data` is a JSON object, null for a void.
+
+    `backfill` is the number of the backfill that the corrected event is of, 0 for an event of the log. A correction
+    that `has_ended` has no effect any more, because its backfill was reverted.
+    """
 
     sequence: int
     source: str
@@ -37,12 +41,16 @@ class StoredCorrection:
     data: bytes | None
     reason: str | None
     received_at: datetime
+    backfill: int
+    has_ended: bool
 
 
 def corrections_of(
     view: View, chosen: pl.DataFrame, properties: Mapping[str, PropertyType]
 ) -> Iterator[StoredCorrection]:
     """The corrections `chosen` among `view.corrected.rows`, in order; they are read a part at a time."""
+    numbers = view.corrected.of_backfills
+    ended = view.corrected.ended(view.backfills).implode()
     for part in chosen.iter_slices(READ_AT_ONCE):
         targets = find_sequences(view, part["corrects"], {}).select(
             pl.col("sequence").alias("corrects"),
@@ -50,17 +58,20 @@ def corrections_of(
             pl.col("id").alias("target_id"),
         )
         events = find_sequences(view, part["sequence"], properties)
-        joined = events.join(targets, on="corrects", how="left", validate="m:1").sort("sequence")
+        joined = (
+            events.join(targets, on="corrects", how="left", validate="m:1")
+            .join(numbers.rename({"number": "backfill"}), on="sequence", how="left", validate="1:1")
+            .with_columns(pl.col("backfill").fill_null(0), has_ended=pl.col("sequence").is_in(ended))
+            .sort("sequence")
+        )
         for row in joined.iter_rows(named=True):
             yield _stored(row, properties)
 
 
 def _stored(row: Mapping[str, Any], properties: Mapping[str, PropertyType]) -> StoredCorrection:
-    names = ("sequence", "source", "id", "correction", "target_source", "target_id", "type", "subject", "time")
+    names = [each.name for each in fields(StoredCorrection) if each.name != "data"]
     data = None if row["correction"] == VOID else _data(row, properties)
-    return StoredCorrection(
-        **{name: row[name] for name in names}, data=data, reason=row["reason"], received_at=row["received_at"]
-    )
+    return StoredCorrection(**{name: row[name] for name in names}, data=data)
 
 
 def _data(row: Mapping[str, Any], properties: Mapping[str, PropertyType]) -> bytes:

@@ -11,10 +11,10 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from ingest.backfill_shown import ShownBackfill, find_in
+from ingest.backfill_shown import ShownBackfill, as_of_all_logs, find_in, find_numbered
 from ingest.contents import View
 from ingest.correction_body import TARGET_ID, TARGET_SOURCE
-from ingest.correction_state import REPLACE
+from ingest.correction_state import ENDED, REPLACE
 from ingest.identity import IdentityHash
 from ingest.identity_index import filter as bits
 from ingest.identity_index.records import Records
@@ -47,54 +47,68 @@ def find_events(
 
 
 def find_sequences(view: View, wanted: pl.Series, properties: Mapping[str, PropertyType]) -> pl.DataFrame:
-    """The stored events with these sequences: `stored_schema(properties)`."""
-    if wanted.is_empty():
-        return stored_schema(properties).to_frame()
-    first, last = wanted.min(), wanted.max()
+    """The stored events with these sequences among the events of all logs: `stored_schema(properties)`. Those of
+    backfills that do not count are not found."""
+    names = stored_schema(properties).names()
+    staged = [find_numbered(backfill, wanted, properties).select(names) for backfill in view.backfills]
+    own = wanted.filter(wanted <= view.last_sequence)
+    if own.is_empty():
+        return pl.concat([stored_schema(properties).to_frame(), *staged])
+    first, last = own.min(), own.max()
     assert isinstance(first, int)
     assert isinstance(last, int)
-    return _matching(view, pl.col("sequence").is_in(wanted.implode()), properties, first, last)
+    return pl.concat([_matching(view, pl.col("sequence").is_in(own.implode()), properties, first, last), *staged])
 
 
 def in_backfills(
     view: View, wanted: pl.DataFrame, identity: IdentityHash, properties: Mapping[str, PropertyType]
 ) -> tuple[pl.DataFrame, dict[int, str]]:
     """The events of committed backfills with the identities of `wanted` (source, id): `stored_schema(properties)`, with
-    the sequences that they have among the events of all logs; and the backfill of each by its sequence."""
+    the sequences that they have among the events of all logs; and of those that do not count, by sequence, why."""
     asked = Records(*identity, np.zeros(wanted.height, np.int64))
     found = [stored_schema(properties).to_frame()]
-    backfills: dict[int, str] = {}
+    uncounted: dict[int, str] = {}
     for backfill in view.backfills:
         rows, _ = backfill.holds(asked, bits.first_masks(asked.low))
         if len(rows):
             staged = find_in(backfill, wanted[rows], properties)
-            day = pl.col("time").dt.date().alias(DAY)
-            found.append(staged.with_columns(backfill.numbered(), day).select(found[0].columns))
-            backfills |= dict.fromkeys(found[-1]["sequence"], backfill.id)
-    return pl.concat(found), backfills
+            refused = as_of_all_logs(backfill, staged.filter(~backfill.shows()))
+            uncounted |= dict.fromkeys(refused["sequence"], f"does not count in backfill {backfill.id}")
+            found.append(as_of_all_logs(backfill, staged).select(found[0].columns))
+            for later in view.backfills:
+                if later.number > backfill.number:
+                    uncounted |= _replaced(later, found[-1].filter(later.range.matches()))
+    return pl.concat(found), uncounted
 
 
-def replaced_by_backfills(view: View, events: pl.DataFrame) -> dict[int, str]:
-    """The committed backfill that hides an event of the log, by the sequence of the event."""
-    return {
-        sequence: backfill.id
-        for backfill in view.backfills
-        for sequence in events.filter(backfill.hides())["sequence"].to_list()
-    }
+def out_of_force_by_backfills(view: View, events: pl.DataFrame) -> dict[int, str]:
+    """Why events of the log do not count, by sequence: those that committed backfills hide, and corrections that have
+    ended with a reverted backfill."""
+    uncounted: dict[int, str] = {}
+    for backfill in view.backfills:
+        uncounted |= _replaced(backfill, events.filter(backfill.hides()))
+    ended = events["sequence"].is_in(view.corrected.ended(view.backfills).implode())
+    return uncounted | dict.fromkeys(events["sequence"].filter(ended), ENDED)
 
 
-def replacements_in(view: View, backfill: ShownBackfill) -> pl.DataFrame:
-    """The events that were accepted after a backfill was opened in the place of one that it replaces, or in the place
-    of such a replacement: `stored_schema({})`. If they counted too, an event would count twice."""
+def _replaced(backfill: ShownBackfill, events: pl.DataFrame) -> dict[int, str]:
+    return dict.fromkeys(events["sequence"], f"was replaced by backfill {backfill.id}")
+
+
+def replacements_in(view: View, backfill: ShownBackfill, hidden: pl.Series) -> pl.DataFrame:
+    """The events that were accepted after a backfill was opened in the place of one that it replaces, of the log or of
+    an earlier backfill, or of one that is `hidden`, or in the place of such a replacement: `stored_schema({})`. If they
+    counted too, an event would count twice."""
     rows = view.corrected.rows.filter(
         (pl.col("correction") == REPLACE) & (pl.col("sequence") > backfill.opened_sequence)
     )
-    first = rows.filter(pl.col("corrects") <= backfill.opened_sequence)["corrects"]
-    replaced = set(find_sequences(view, first, {}).filter(backfill.range.matches())["sequence"])
+    is_earlier = (pl.col("corrects") <= backfill.opened_sequence) | (pl.col("corrects") > view.last_sequence)
+    first = rows.filter(is_earlier)["corrects"]
+    replaced = {*hidden, *find_sequences(view, first, {}).filter(backfill.range.matches())["sequence"]}
     for sequence, corrects in rows.select("sequence", "corrects").iter_rows():
         if corrects in replaced:
             replaced.add(sequence)
-    later = pl.Series("sequence", sorted(replaced.difference(first)), dtype=pl.Int64)
+    later = pl.Series("sequence", sorted(replaced.difference(first, hidden)), dtype=pl.Int64)
     return find_sequences(view, later, {})
 
 

@@ -17,7 +17,7 @@ from ingest.contents import Contents, View
 from ingest.correction_body import read_corrections
 from ingest.correction_judge import CorrectionCandidates
 from ingest.correction_list import StoredCorrection, corrections_of
-from ingest.correction_lookup import find_events, named_identities
+from ingest.correction_lookup import find_events, in_backfills, named_identities
 from ingest.decode import unpack
 from ingest.identity import hash_identities
 from ingest.identity_index import IdentityIndex
@@ -79,15 +79,24 @@ class Corrections:
         return find_events(view, wanted, self.properties())
 
     def page(
-        self, *, after: int, limit: int, target_source: str | None = None, target_id: str | None = None
+        self,
+        *,
+        after: int,
+        limit: int,
+        target_source: str | None = None,
+        target_id: str | None = None,
+        backfill: int | None = None,
     ) -> list[StoredCorrection]:
         """Up to `limit` corrections behind the sequence `after`, oldest first; only those of an event with this source
-        and this id, where these are given."""
+        and this id, and of the events of the backfill with this number, where these are given."""
         view, properties = self.contents.view(), self.properties()
-        chosen = view.corrected.rows.filter(pl.col("sequence") > after)
+        rows = view.corrected.rows if backfill is None else view.corrected.of_backfill(backfill)
+        chosen = rows.filter(pl.col("sequence") > after)
         if target_source is not None and target_id is not None:
             wanted = pl.DataFrame({"source": [target_source], "id": [target_id]})
-            chosen = chosen.filter(pl.col("corrects").is_in(self._find(view, wanted)["sequence"].implode()))
+            staged, _ = in_backfills(view, wanted, hash_identities(wanted, self.index.seeds), properties)
+            targets = pl.concat([self._find(view, wanted)["sequence"], staged["sequence"]])
+            chosen = chosen.filter(pl.col("corrects").is_in(targets.implode()))
         fitting = (
             stored
             for stored in corrections_of(view, chosen, properties)

@@ -168,7 +168,7 @@ class Flusher:
             for frame, number in zip(segment.frames, numbers, strict=True)
         ]
         self._subjects.keep()
-        events = pl.concat(frames).sort("subject", "time", "sequence")
+        events = pl.concat(frames)
         self._table.write(events, segment.last_sequence)
         self._contents.moved(segment, self._table.snapshot())
         self._subjects.forget(segment.last_sequence)

@@ -22,7 +22,7 @@ import numpy as np
 import polars as pl
 
 from ingest.admission import Candidates, screen
-from ingest.backfill_shown import ShownBackfill, known_in
+from ingest.backfill_shown import ShownBackfill
 from ingest.committer import Committer
 from ingest.contents import Contents, TailSegment, View
 from ingest.correction_judge import CorrectionEffect
@@ -33,6 +33,7 @@ from ingest.flusher import Flusher
 from ingest.identity import hash_identities
 from ingest.identity_index import open_index
 from ingest.journal import NO_DIGEST
+from ingest.known import up_to_last
 from ingest.limits import IngestLimits
 from ingest.lock import lock_directory
 from ingest.maintenance import Maintained
@@ -42,7 +43,7 @@ from ingest.rejections import RejectionStore
 from ingest.rejections_keeper import Origin, RejectionKeeper
 from ingest.scanning import Asked, frames_of
 from ingest.subjects import open_subjects
-from ingest.usage_table import UsageTable, buckets_of, days_of, within
+from ingest.usage_table import UsageTable, buckets_of, days_of
 from ingest.verdicts import BatchVerdict
 from ingest.writer import Writer
 from rating.core.schema import SUBJECT_NUMBER, PropertyType, numbered_usage_schema, property_column
@@ -70,11 +71,13 @@ class UsageSnapshot:
     table_version: int
     last_sequence: int
     backfills: tuple[str, ...] = ()  # that are committed and part of it
+    start: datetime | None = None  # all events are on [start, end); null is open
+    end: datetime | None = None
 
     @property
     def usage(self) -> Usage:
         """As rating takes it."""
-        return Usage(self.frame, self.subjects)
+        return Usage(self.frame, self.subjects, self.start, self.end)
 
 
 class UsageLog:
@@ -93,12 +96,15 @@ class UsageLog:
         holder: Mapping[str, str] | None = None,
         disk: Disk | None = None,
         sift: Callable[[Candidates], Candidates] | None = None,
+        keeper: RejectionKeeper | None = None,
+        backfill: str | None = None,
     ) -> "UsageLog":
         """Own `directory` (made when absent), recover what is in it, and begin to accept.
 
         `on_admitted` is called with the newly accepted events of each group, durable by then, before anyone is told;
         `on_corrected` with what corrections change.
-        `sift` may reject more of the events that are well formed.
+        `sift` may reject more of the events that are well formed. With a `keeper` of another log, what is refused is
+        kept there, under the id `backfill`.
         Raises DataDirectoryLocked, JournalDamaged, PropertyConflict.
         """
         disk = disk or Disk()
@@ -106,7 +112,9 @@ class UsageLog:
         lock = lock_directory(disk, directory, holder or {})
         try:
             limits = limits or IngestLimits()
-            return cls(directory, disk, lock, properties, now, limits, on_admitted, on_corrected, sift)
+            return cls(
+                directory, disk, lock, properties, now, limits, on_admitted, on_corrected, sift, keeper, backfill
+            )
         except BaseException:
             lock.release()
             raise
@@ -122,9 +130,11 @@ class UsageLog:
         on_admitted: Callable[[pl.DataFrame], None] | None,
         on_corrected: Callable[[CorrectionEffect], None] | None,
         sift: Callable[[Candidates], Candidates] | None = None,
+        keeper: RejectionKeeper | None = None,
+        backfill: str | None = None,
     ) -> None:
         self._directory, self._lock, self._now, self._limits = directory, lock, now, limits
-        self._sift = sift
+        self._sift, self._backfill, self._owns_keeper = sift, backfill, keeper is None
         self._declaring = threading.Lock()
         self._table = UsageTable(directory / "usage", disk=disk, buckets=limits.subject_buckets)
         self._known: dict[str, PropertyType] = self._table.properties()
@@ -153,9 +163,12 @@ class UsageLog:
         committer = Committer(
             disk, journal, self._index, self._contents, digest, lambda: self._known, on_admitted, on_corrected
         )
-        self.rejections = RejectionStore(directory / "rejections", disk=disk, limits=limits, now=now)
-        self._keeper = RejectionKeeper(self.rejections, limits, self.fail)
-        self._writer = Writer(committer, limits, self._screen, self._keeper)
+        self.keeper = keeper or RejectionKeeper(
+            RejectionStore(directory / "rejections", disk=disk, limits=limits, now=now), limits, self.fail
+        )
+        self.rejections = self.keeper.store
+        self._writer = Writer(committer, limits, self._screen, self.keeper)
+        self._index.give_way(lambda: self._writer.is_busy)
         self._flusher = Flusher(
             disk, self._table, self._subjects, self._contents, self._writer, limits, lambda: self._known
         )
@@ -163,7 +176,8 @@ class UsageLog:
             self._writer, self._contents, self._index, limits, now, lambda: self._known, self._check_room
         )
         self._writer.start()
-        self._keeper.start()
+        if self._owns_keeper:
+            self.keeper.start()
         self._flusher.start()
 
     def submit(
@@ -188,7 +202,7 @@ class UsageLog:
         """
         self._check_room()
         body = unpack(body, content_type, content_encoding, self._limits)
-        origin = Origin(body, content_type, self._now(), request_id) if keeps_rejections else None
+        origin = Origin(body, content_type, self._now(), request_id, self._backfill) if keeps_rejections else None
         return self._submit(body, content_type, is_atomic, origin)
 
     def _submit(self, body: bytes, content_type: str, is_atomic: bool, origin: Origin | None) -> "Future[BatchVerdict]":
@@ -207,23 +221,27 @@ class UsageLog:
         buckets: Collection[int] | None = None,
         subjects: Collection[str] | None = None,
         view: View | None = None,
+        properties: Mapping[str, PropertyType] | None = None,
     ) -> UsageSnapshot:
-        """The events of [`start`, `end`), null is open, in the columns of `numbered_usage_schema(declared properties)`.
+        """The events of [`start`, `end`), null is open, in the columns of `numbered_usage_schema(declared properties)`,
+        or of `properties` that were declared once.
 
         With `buckets`, only the events whose subjects are in these of `subject_buckets` buckets: merged files of the
         others are not read. With `subjects`, only the events of these, from their buckets. Collect the frame within the
         limit `retention_hours`. `view` is a state to look at instead
         of the newest, perhaps with other backfills than are committed.
         """
-        view, properties = numbered(view or self._contents.view(), self._subjects), dict(self._declared)
+        view = numbered(view or self._contents.view(), self._subjects)
+        properties = dict(self._declared if properties is None else properties)
         schema = numbered_usage_schema(properties)
         buckets = buckets if subjects is None else buckets_of(subjects, view.table.buckets)
-        frames = frames_of(view, Asked(schema, properties, days_of(start, end), buckets))
-        frame = pl.concat([within(frame, start, end) for frame in [*frames, schema.to_frame().lazy()]])
+        frames = frames_of(view, Asked(schema, properties, days_of(start, end), buckets, (start, end)))
+        frame = up_to_last(pl.concat([*frames, schema.to_frame().lazy()]), view)
         backfills = tuple(backfill.id for backfill in view.backfills)
         if subjects is not None:
             frame = frame.filter(pl.col(SUBJECT_NUMBER).is_in(self._subjects.find(subjects)))
-        return UsageSnapshot(frame, self._subjects.frame(), view.table.version, view.last_sequence, backfills)
+        version, last = view.table.version, view.last_sequence
+        return UsageSnapshot(frame, self._subjects.frame(), version, last, backfills, start, end)
 
     def view(self) -> View:
         """The state as of now."""
@@ -240,13 +258,12 @@ class UsageLog:
             yield
 
     def knows(self, events: pl.DataFrame) -> np.ndarray:
-        """For each of `events` (source, id) whether its identity was accepted, here or in a committed backfill."""
+        """For each of `events` (source, id) whether its identity was accepted here; backfills are not asked."""
         known = [np.zeros(0, bool)]
         for part in events.iter_slices(LOOKED_UP_AT_ONCE):
-            identity, none = hash_identities(part, self._index.seeds), np.zeros(part.height, np.int64)
+            identity = hash_identities(part, self._index.seeds)
             with self._writer.paused():
-                found, _ = self._index.lookup(identity)
-            known.append(known_in(self._contents.backfills, identity, none, found, none + found)[0])
+                known.append(self._index.lookup(identity)[0])
         return np.concatenate(known)
 
     def declare(self, properties: Mapping[str, PropertyType]) -> None:
@@ -255,15 +272,19 @@ class UsageLog:
         Raises PropertyConflict.
         """
         with self._declaring:
-            spelling = {name.lower(): name for name in self._known}
-            for name, kind in properties.items():
-                stored = spelling.get(name.lower(), name)
-                if stored != name or self._known.get(name, kind) != kind:
-                    raise PropertyConflict(
-                        f"property {name!r} cannot be a {kind}: {stored!r} is a {self._known[stored]}; use another name"
-                    )
+            self.check_types(properties)
             self._known = {**self._known, **properties}
             self._declared = dict(properties)
+
+    def check_types(self, properties: Mapping[str, PropertyType]) -> None:
+        """Raises PropertyConflict where a property has had another type than in `properties`."""
+        spelling = {name.lower(): name for name in self._known}
+        for name, kind in properties.items():
+            stored = spelling.get(name.lower(), name)
+            if stored != name or self._known.get(name, kind) != kind:
+                raise PropertyConflict(
+                    f"property {name!r} cannot be a {kind}: {stored!r} is a {self._known[stored]}; use another name"
+                )
 
     def flush(self) -> None:
         """Write everything that was accepted to the usage table, now.
@@ -332,7 +353,8 @@ class UsageLog:
     def close(self) -> None:
         """Commit what waits, then end. What is only in the journal is found there at the next start."""
         self._writer.stop()
-        self._keeper.stop()
+        if self._owns_keeper:
+            self.keeper.stop()
         self._flusher.stop()
         self._index.close()
         self._lock.release()
@@ -340,7 +362,7 @@ class UsageLog:
     def _check_room(self) -> None:
         self._writer.check_room()
         self._flusher.check_room()
-        self._keeper.check_room()
+        self.keeper.check_room()
 
     def _screen(self, decoded: Decoded) -> Candidates:
         candidates = screen(decoded, now=self._now(), limits=self._limits, seeds=self._index.seeds)

@@ -39,6 +39,7 @@ ENTRY = pl.Schema(
         "subject": pl.String(),
         "body": pl.Binary(),
         "is_truncated": pl.Boolean(),
+        "backfill": pl.String(),  # that it was sent into; segments of earlier releases have no such column
     }
 )
 SEGMENTS = 16
@@ -49,7 +50,8 @@ SEGMENTS = 16
 class Rejection:
     """One event that was not taken, at `index` of its batch; `body` is it as it came, cut when `is_truncated`.
 
-    `replayed_at` and `replayed_as` (accepted, duplicate) are null until it was replayed with success.
+    `backfill` is where it was sent to be staged, null for an event of the log. `replayed_at` and `replayed_as`
+    (accepted, duplicate) are null until it was replayed with success.
     """
 
     sequence: int
@@ -66,6 +68,7 @@ class Rejection:
     subject: str | None
     body: bytes
     is_truncated: bool
+    backfill: str | None = None
     replayed_at: datetime | None = None
     replayed_as: str | None = None
 
@@ -78,11 +81,12 @@ class RejectionFilter:
     source: str | None = None
     subject: str | None = None
     verdict: str | None = None
+    backfill: str | None = None
     is_replayed: bool | None = None
 
     def expression(self) -> pl.Expr:
         """The part of it that an entry knows by itself."""
-        wanted = {name: getattr(self, name) for name in ("code", "source", "subject", "verdict")}
+        wanted = {name: getattr(self, name) for name in ("code", "source", "subject", "verdict", "backfill")}
         equal = [pl.col(name) == value for name, value in wanted.items() if value is not None]
         return pl.all_horizontal(pl.col("replays").is_null(), *equal)
 
@@ -210,9 +214,9 @@ class RejectionStore:
                 segment = read_segment(file.path)
             except FileNotFoundError:  # dropped meanwhile
                 continue
-            yield from (
-                record.frame() for record in segment.records if after < record.last_sequence <= file.last_sequence
-            )
+            for record in segment.records:
+                if after < record.last_sequence <= file.last_sequence:
+                    yield _complete(record.frame())
 
     def _with_replay(self, rejection: Rejection) -> Rejection:
         note = self._replayed.get(rejection.sequence)
@@ -249,3 +253,7 @@ class RejectionStore:
         self._digest = segment.digest
         for frame in frames:
             self._note_replays(frame)
+
+
+def _complete(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.match_to_schema(ENTRY, missing_columns="insert")

@@ -24,12 +24,13 @@ GROUP_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Origin:
-    """What a batch came as: the unpacked body, and which request brought it."""
+    """What a batch came as: the unpacked body, and which request brought it; into which backfill, if into one."""
 
     body: bytes
     content_type: str
     received_at: datetime
     request_id: str | None = None
+    backfill: str | None = None
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class _Waiting:
 
 
 class RejectionKeeper:
-    """Runs from `start` to `stop`. `on_failure` is told when the disk fails: nothing may be acknowledged any more."""
+    """Runs from `start` to `stop`; the logs of backfills may share it in between. `on_failure` is told when the disk
+    fails: nothing may be acknowledged any more."""
 
     def __init__(
         self, store: RejectionStore, limits: IngestLimits, on_failure: Callable[[BaseException], None]
@@ -63,6 +65,11 @@ class RejectionKeeper:
             self._changed.notify()
         self._thread.join()
         self._store.close()
+
+    @property
+    def store(self) -> RejectionStore:
+        """What it has kept."""
+        return self._store
 
     def check_room(self) -> None:
         """Raise Overloaded when more waits to be kept than is held in memory."""
@@ -148,6 +155,7 @@ def _entry(origin: Origin, event: EventVerdict, body: bytes | None, limits: Inge
         **attributes,
         "body": kept,
         "is_truncated": body is None or len(kept) < len(body),
+        "backfill": origin.backfill,
     }
 
 

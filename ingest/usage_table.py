@@ -27,6 +27,8 @@ BUCKETS_DEFAULT = 4
 STATISTICS = "delta.dataSkippingStatsColumns"
 DESCRIBED = ("sequence", SUBJECT_NUMBER, "data", "correction")
 """The columns whose statistics `_table_files` reads; a table that names none keeps those of its first 32 columns."""
+ORDER = (SUBJECT_NUMBER, "time", "sequence")
+"""Of the events in a file: numbers are sorted in less time than names, and they are what a scan looks for."""
 ROWS_PER_BUCKET_MIN = 4_096
 """A day with fewer events of a segment than this for each bucket becomes one file instead of one a bucket."""
 
@@ -133,6 +135,7 @@ class UsageTable:
             directory,
             disk=disk,
             partition_by=[DAY, BUCKET],
+            sort_by=ORDER,
             configuration={BUCKETS: str(buckets), STATISTICS: ",".join(DESCRIBED)},
         )
         if BUCKETS not in self._table.configuration:
@@ -182,7 +185,7 @@ class UsageTable:
         frames = TableSnapshot(snapshot.version, 0, files, snapshot.since, snapshot.buckets).scan(schema, columns)
         events = pl.concat(frames).collect().with_columns(pl.col("time").dt.date().alias(DAY))
         _assert_same(events, files)
-        placed = events.sort("subject", "time", "sequence").with_columns(bucket_of_subject(self._buckets))
+        placed = events.with_columns(bucket_of_subject(self._buckets))
         relative = [str(Path(path).relative_to(self._directory)) for path in files["path"]]
         self._table.replace(relative, placed.select(*schema.names(), DAY, BUCKET), application=MERGED)
         return events.height

@@ -81,7 +81,7 @@ class Writer:
         """
         waiting = _Waiting(batch, size, is_alone, origin)
         with self._changed:
-            if self._is_stopping or self._failure is not None or self._full is not None:
+            if self._refuses():
                 raise self._refusal()
             if (
                 len(self._waiting) >= self._limits.waiting_batches
@@ -96,8 +96,10 @@ class Writer:
 
     def check_room(self) -> None:
         """Raise what `submit` would raise for a small batch: before the work of decoding a body is done."""
-        if self._is_stopping or self._failure is not None or self._full is not None:
-            raise self._refusal()
+        if self._refuses():
+            with self._changed:  # there may be room again by now
+                if self._refuses():
+                    raise self._refusal()
         if len(self._waiting) >= self._limits.waiting_batches:
             raise Overloaded(f"{len(self._waiting)} batches wait to be written; send it again after a moment")
 
@@ -269,6 +271,9 @@ class Writer:
             if future.set_running_or_notify_cancel():
                 future.set_exception(self._refusal())
         self._waiting_bytes = 0
+
+    def _refuses(self) -> bool:
+        return self._is_stopping or self._failure is not None or self._full is not None
 
     def _refusal(self) -> IngestError:
         if self._failure is not None:

@@ -58,12 +58,14 @@ class DurableTable:
         *,
         disk: Disk,
         partition_by: Sequence[str] = (),
+        sort_by: Sequence[str] = (),
         configuration: Mapping[str, str] | None = None,
     ) -> None:
-        """`configuration` is written into the table when it is made."""
+        """`configuration` is written into the table when it is made. The rows of a file are sorted by `sort_by`."""
         self.directory = directory
         self._disk = disk
         self._partition_by = list(partition_by)
+        self._sort_by = list(sort_by)
         self._created_with = dict(configuration or {})
         self._durable_folders: set[Path] = set()
         recover_log(disk, directory)
@@ -196,7 +198,7 @@ class DurableTable:
         """Write the files of `frame`. A repeated try replaces the files of the one before, or they are vacuumed."""
         return [
             self._write(part, values, f"{name}-{self.version:08d}-{number:04d}", is_new)
-            for number, (values, part) in enumerate(_parts(frame, self._partition_by))
+            for number, (values, part) in enumerate(_parts(frame, self._partition_by, self._sort_by))
         ]
 
     def _write(self, part: pl.DataFrame, partition: Mapping[str, str | None], name: str, is_new: bool) -> AddAction:
@@ -286,8 +288,11 @@ def _full_disk_has_its_number() -> Iterator[None]:
         raise
 
 
-def _parts(frame: pl.DataFrame, partition_by: list[str]) -> Iterator[tuple[dict[str, str | None], pl.DataFrame]]:
-    """The files of a frame: partition values as text, and the rows without those columns."""
+def _parts(
+    frame: pl.DataFrame, partition_by: list[str], sort_by: list[str]
+) -> Iterator[tuple[dict[str, str | None], pl.DataFrame]]:
+    """The files of a frame: partition values as text, and the rows without those columns, sorted: one partition after
+    the other, for each fits into a cache."""
     groups = frame.partition_by(partition_by, as_dict=True, maintain_order=True) if partition_by else {(): frame}
     for values, group in groups.items():
         texts = {
@@ -296,7 +301,8 @@ def _parts(frame: pl.DataFrame, partition_by: list[str]) -> Iterator[tuple[dict[
         assert all(text is None or _PLAIN.fullmatch(text) for text in texts.values()), (
             f"partition values {texts} must be plain"
         )
-        for part in group.drop(partition_by).iter_slices(ROWS_PER_FILE_MAX):
+        rows = group.drop(partition_by)
+        for part in (rows.sort(sort_by) if sort_by else rows).iter_slices(ROWS_PER_FILE_MAX):
             yield texts, part
 
 

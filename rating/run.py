@@ -33,7 +33,7 @@ def report(rated: Rated) -> dict[str, Any]:
     """
     return {
         "lines": rated.lines.height,
-        "totals": _rows(rated.totals),
+        "totals": json_rows(rated.totals),
         "unpriced": _listed(rated.unpriced),
         "unsubscribed": _listed(rated.unsubscribed),
         "unmetered": _listed(rated.unmetered),
@@ -42,10 +42,11 @@ def report(rated: Rated) -> dict[str, Any]:
 
 def _listed(frame: pl.DataFrame) -> dict[str, Any]:
     largest = frame.sort("events", descending=True, maintain_order=True).head(REPORTED_ROWS_MAX)
-    return {"rows": frame.height, "events": frame["events"].sum(), "largest": _rows(largest)}
+    return {"rows": frame.height, "events": frame["events"].sum(), "largest": json_rows(largest)}
 
 
-def _rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
+def json_rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    """One mapping a row, in JSON values."""
     return [{name: json_value(value) for name, value in row.items()} for row in frame.iter_rows(named=True)]
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Engine, func, insert, select, tuple_, update
+from sqlalchemy import Engine, func, insert, or_, select, tuple_, update
 
 from store.database import reading, writing
 from store.errors import NotFound
@@ -69,6 +69,14 @@ class Backfills:
         with reading(self.engine) as connection:
             found = [Backfill(*row) for row in connection.execute(query)]
         return sorted(found, key=lambda b: (b.number is None, b.number or 0, b.opened_at, b.id))
+
+    def committed_at(self, instant: datetime) -> list[Backfill]:
+        """Those that counted at `instant`, in the order of their commits."""
+        counted = select(backfills).where(
+            backfills.c.committed_at <= instant, or_(backfills.c.ended_at.is_(None), backfills.c.ended_at > instant)
+        )
+        with reading(self.engine) as connection:
+            return [Backfill(*row) for row in connection.execute(counted.order_by(backfills.c.number))]
 
     def page(self, *, state: BackfillState | None, after: str | None, limit: int) -> list[Backfill]:
         """From the newest to the oldest, those behind backfill `after`; of one state if given."""

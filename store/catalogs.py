@@ -38,6 +38,13 @@ class Catalogs:
             version = _current(connection)
         return None if version is None else self.document(version)
 
+    def version_at(self, instant: datetime) -> str | None:
+        """The version that was in force at `instant`, none before the first."""
+        applied = select(catalog_applications.c.version).where(catalog_applications.c.applied_at <= instant)
+        newest = applied.order_by(catalog_applications.c.sequence.desc()).limit(1)
+        with reading(self.engine) as connection:
+            return connection.scalar(newest)
+
     def document(self, version: str) -> str:
         """The canonical JSON of a version, in force or not. Raises NotFound."""
         with reading(self.engine) as connection:

@@ -7,12 +7,13 @@ from datetime import datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import polars as pl
-from sqlalchemy import Connection, Engine, delete, func, select
+from sqlalchemy import Connection, Engine, delete, func, insert, select
 
 from rating.core.schema import SUBJECT
+from store.changes import Now, keep_versions, record_change, versions_at
 from store.database import chunks, reading, upsert, writing
 from store.errors import NotFound, Refused, SubjectTaken
-from store.tables import customers, subjects
+from store.tables import customer_versions, customers, subject_versions, subjects
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,11 @@ class Customer:
 @dataclass(frozen=True)
 class Customers:
     engine: Engine
+    now: Now
 
     def put(self, given: Sequence[Customer]) -> None:
         """Add these customers or replace them, subjects included, all or none; `created_at` stays the first.
+        What they were before stays known, under the changes before.
 
         Raises Refused for an unknown time zone or a customer named twice, SubjectTaken for a subject of two customers.
         """
@@ -39,11 +42,13 @@ class Customers:
         keys = [customer.key for customer in given]
         rows = [{"subject": s, "customer": customer.key} for customer in given for s in customer.subjects]
         with writing(self.engine) as connection:
+            before = _Before.of(connection, keys)
             for some in chunks(keys):
                 connection.execute(delete(subjects).where(subjects.c.customer.in_(some)))
             _refuse_taken(connection, rows)
             upsert(connection, customers, [_row(customer) for customer in given], keep=("created_at",))
             upsert(connection, subjects, rows)
+            _keep_versions(connection, before, given, self.now())
 
     def get(self, key: str) -> Customer:
         """Raises NotFound."""
@@ -70,10 +75,12 @@ class Customers:
         with reading(self.engine) as connection:
             return connection.scalar(select(subjects.c.customer).where(subjects.c.subject == subject))
 
-    def subjects_frame(self) -> pl.DataFrame:
-        """Every subject with its customer: schema SUBJECT, sorted by subject."""
+    def subjects_frame(self, change: int | None = None) -> pl.DataFrame:
+        """Every subject with its customer: schema SUBJECT, sorted by subject. As it is now, or as of `change`."""
+        known = subjects if change is None else versions_at(subject_versions, change)
+        query = select(known.c.subject, known.c.customer).where(known.c.customer.is_not(None))
         with reading(self.engine) as connection:
-            rows = connection.execute(select(subjects.c.subject, subjects.c.customer)).all()
+            rows = connection.execute(query).all()
         return pl.DataFrame([tuple(row) for row in rows], schema=SUBJECT, orient="row").sort("subject")
 
     def payers_frame(self) -> pl.DataFrame:
@@ -109,6 +116,40 @@ def is_time_zone(name: str) -> bool:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         return False
     return True
+
+
+@dataclass(frozen=True)
+class _Before:
+    """What customers were: `rows` are name and time zone by key, `payers` customers by subject."""
+
+    rows: dict[str, tuple[str, str]]
+    payers: dict[str, str]
+
+    @classmethod
+    def of(cls, connection: Connection, keys: Sequence[str]) -> "_Before":
+        rows: dict[str, tuple[str, str]] = {}
+        payers: dict[str, str] = {}
+        for some in chunks(keys):
+            known = select(customers.c.key, customers.c.name, customers.c.time_zone).where(customers.c.key.in_(some))
+            rows.update({key: (name, zone) for key, name, zone in connection.execute(known)})
+            owned = select(subjects.c.subject, subjects.c.customer).where(subjects.c.customer.in_(some))
+            payers.update(map(tuple, connection.execute(owned)))
+        return cls(rows, payers)
+
+
+def _keep_versions(connection: Connection, before: _Before, given: Sequence[Customer], now: datetime) -> None:
+    """Keep what is different from `before` as new versions; the same again is no change."""
+    altered = [c.key for c in given if before.rows.get(c.key) != (c.name, c.time_zone)]
+    after = {subject: customer.key for customer in given for subject in customer.subjects}
+    paid = [subject for subject, payer in after.items() if before.payers.get(subject) != payer]
+    left = [subject for subject in before.payers if subject not in after]
+    if not altered and not paid and not left:
+        return
+    change = record_change(connection, now)
+    keep_versions(connection, customers, customer_versions, altered, change)
+    keep_versions(connection, subjects, subject_versions, paid, change)
+    if left:
+        connection.execute(insert(subject_versions), [{"subject": s, "change": change} for s in left])
 
 
 def _row(customer: Customer) -> dict[str, object]:

@@ -38,13 +38,34 @@ class BackfillNotOpen(Refused):
     """The backfill is not in a state in which this can be done."""
 
 
+class NotReproducible(StoreError):
+    """What a rating run was made of is not there any more as it was."""
+
+
 class TooManyBackfills(Refused):
     """As many backfills are open as may be at one time."""
+
+
+class IdTaken(Refused):
+    """An id that makes a request safe to send again was used for another one."""
+
+
+class CreditVoided(Refused):
+    """A grant was voided already, at another instant."""
 
 
 class DatabaseUnavailable(StoreError):
     """The database cannot be used now: locked by another program, away, or its disk fails. Nothing was changed, and the
     same call may be made again."""
+
+
+class DatabaseInUse(DatabaseUnavailable):
+    """Another process owns the database; only one may write."""
+
+
+class DatabaseUncertain(DatabaseUnavailable):
+    """The connection was lost while a change was being committed: whether it is there nobody knows. Every change may be
+    sent again as it was."""
 
 
 class DatabaseFull(DatabaseUnavailable):
@@ -58,3 +79,7 @@ class DatabaseFailed(DatabaseUnavailable):
 
 class DatabaseDamaged(StoreError):
     """The database file failed its check at start; restore it from a backup before anything is written."""
+
+
+class DatabaseUnsuitable(StoreError):
+    """What TALLYSTICK_DATABASE_URL names cannot be used as it is; the message says what to change."""

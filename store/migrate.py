@@ -7,17 +7,63 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine
 
-from store.database import writing
+from store.database import reading, writing
+from store.errors import DatabaseUnsuitable
+from store.postgresql import in_byte_order
+from store.tables import metadata
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-def upgrade(engine: Engine) -> None:
-    """Apply what is missing, in one transaction where the database allows it (SQLite and PostgreSQL do)."""
+def upgrade(engine: Engine, revision: str = "head") -> None:
+    """Apply what is missing, in one transaction (SQLite and PostgreSQL allow it).
+
+    Raises DatabaseUnsuitable when a newer version of this program has been there.
+    """
+    config = _config()
+    with writing(engine) as connection:
+        _refuse_newer(connection, engine)
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        if connection.dialect.name == "postgresql":
+            in_byte_order(connection, sorted(metadata.tables))
+
+
+def revision_of(engine: Engine) -> str | None:
+    """The last migration that was applied; null for a database without any."""
+    with reading(engine) as connection:
+        return _revision(connection)
+
+
+def newest_revision() -> str:
+    """The last migration that this program has."""
+    found = _scripts().get_current_head()
+    assert found is not None
+    return found
+
+
+def _refuse_newer(connection: Connection, engine: Engine) -> None:
+    found = _revision(connection)
+    if found is not None and found not in {script.revision for script in _scripts().walk_revisions()}:
+        raise DatabaseUnsuitable(
+            f"the database {engine.url.database} has schema {found}, this program knows {newest_revision()} and older: "
+            "a newer version has used it; run that one, or restore a backup from before"
+        )
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())
+
+
+def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    with writing(engine) as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    return config

@@ -2,14 +2,17 @@
 
 import logging
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from sqlalchemy import Engine
 
 from rating.disk import Disk
 from store.backfills import Backfills
 from store.catalogs import Catalogs
+from store.changes import Changes, Now
+from store.credits import CreditRecords
 from store.customers import Customers
-from store.database import check, checkpoint, connect, sqlite_path, writing
+from store.database import check, checkpoint, connect, disconnect, sqlite_path, writing
 from store.durability import OnFailed
 from store.errors import DatabaseUnavailable
 from store.migrate import upgrade
@@ -30,19 +33,25 @@ class Store:
     runs: Runs
     signals: Signals
     backfills: Backfills
+    credits: CreditRecords
+    changes: Changes
     disk: Disk
 
     def close(self) -> None:
         """End, and leave word of it when every sync has succeeded."""
         path = sqlite_path(self.engine)
         is_durable = path is not None and _all_is_in_the_file(self.engine)
-        self.engine.dispose()
+        disconnect(self.engine)
         if path is not None and is_durable:
             mark_clean_end(path, self.disk)
 
 
-def open_store(url: str, *, on_failed: OnFailed | None = None, disk: Disk | None = None) -> Store:
-    """Connect to `url` (SQLite or PostgreSQL), check the file, bring the schema up to date.
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def open_store(url: str, *, on_failed: OnFailed | None = None, disk: Disk | None = None, now: Now = utc_now) -> Store:
+    """Connect to `url` (SQLite or PostgreSQL), check the file, bring the schema up to date. `now` dates changes.
 
     `on_failed` is told when a sync fails: the process must end then. What a SQLite file holds after such an end, or a
     crash, is made durable first. Raises DatabaseDamaged when SQLite finds its own file inconsistent.
@@ -54,20 +63,22 @@ def open_store(url: str, *, on_failed: OnFailed | None = None, disk: Disk | None
     try:
         check(engine)
         if path is not None and is_used:
-            engine.dispose()
+            disconnect(engine)
             rewrite_after_unclean_end(path, disk)
         upgrade(engine)
     except BaseException:
-        engine.dispose()
+        disconnect(engine)
         raise
     return Store(
         engine=engine,
-        customers=Customers(engine),
-        subscriptions=Subscriptions(engine),
+        customers=Customers(engine, now),
+        subscriptions=Subscriptions(engine, now),
         catalogs=Catalogs(engine),
         runs=Runs(engine),
         signals=Signals(engine),
         backfills=Backfills(engine),
+        credits=CreditRecords(engine, now),
+        changes=Changes(engine),
         disk=disk,
     )
 

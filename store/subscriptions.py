@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
-from sqlalchemy import Engine, or_, select
+from sqlalchemy import Connection, Engine, or_, select
 
 from rating.core.schema import SUBSCRIPTION
+from store.changes import Now, keep_versions, record_change, versions_at
 from store.customers import refuse
 from store.database import chunks, reading, upsert, writing
 from store.errors import NotFound
-from store.tables import customers, subscriptions
+from store.tables import customer_versions, customers, subscription_versions, subscriptions
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,11 @@ class Subscription:
 @dataclass(frozen=True)
 class Subscriptions:
     engine: Engine
+    now: Now
 
     def put(self, given: Sequence[Subscription], *, plans: Collection[str]) -> None:
         """Add these subscriptions or replace them, all or none. `plans` are those of the current catalog.
+        What they were before stays known, under the changes before.
 
         Raises Refused for an unknown customer or plan, an end that is not after the start, and a key given twice.
         """
@@ -43,7 +46,12 @@ class Subscriptions:
                 for key in connection.scalars(select(customers.c.key).where(customers.c.key.in_(some)))
             }
             refuse(_problems(given, customers=known, plans=plans))
-            upsert(connection, subscriptions, [vars(subscription) for subscription in given])
+            altered = _altered(connection, given)
+            upsert(connection, subscriptions, [vars(subscription) for subscription in altered])
+            if altered:
+                change = record_change(connection, self.now())
+                keys = [subscription.key for subscription in altered]
+                keep_versions(connection, subscriptions, subscription_versions, keys, change)
 
     def get(self, key: str) -> Subscription:
         """Raises NotFound."""
@@ -69,15 +77,28 @@ class Subscriptions:
         with reading(self.engine) as connection:
             return set(connection.scalars(select(subscriptions.c.plan).where(open_or_later).distinct()))
 
-    def subscriptions_frame(self) -> pl.DataFrame:
-        """Every subscription with the time zone of its customer: schema SUBSCRIPTION, sorted by key."""
-        s, c = subscriptions.c, customers.c
-        query = select(s.key, s.customer, s.plan, c.time_zone, s.starts_at, s.ends_at).join_from(
-            subscriptions, customers
-        )
+    def subscriptions_frame(self, change: int | None = None) -> pl.DataFrame:
+        """Every subscription with the time zone of its customer: schema SUBSCRIPTION, sorted by key. As it is now, or
+        as of `change`."""
+        known = subscriptions if change is None else versions_at(subscription_versions, change)
+        owner = customers if change is None else versions_at(customer_versions, change)
+        s = known.c
+        columns = select(s.key, s.customer, s.plan, owner.c.time_zone, s.starts_at, s.ends_at)
+        query = columns.join_from(known, owner, s.customer == owner.c.key)
         with reading(self.engine) as connection:
             rows = [tuple(row) for row in connection.execute(query)]
         return pl.DataFrame(rows, schema=SUBSCRIPTION, orient="row").sort("subscription")
+
+
+def _altered(connection: Connection, given: Sequence[Subscription]) -> list[Subscription]:
+    """Those that are new or different from what is stored."""
+    keys = [subscription.key for subscription in given]
+    stored = {
+        row.key: Subscription(*row)
+        for some in chunks(keys)
+        for row in connection.execute(select(subscriptions).where(subscriptions.c.key.in_(some)))
+    }
+    return [subscription for subscription in given if stored.get(subscription.key) != subscription]
 
 
 def _problems(given: Sequence[Subscription], *, customers: set[str], plans: Collection[str]) -> Iterable[str]:

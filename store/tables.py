@@ -65,6 +65,46 @@ subscriptions = Table(
 )
 """One row is one subscription of a customer to a plan, in force on [`starts_at`, `ends_at`)."""
 
+changes = Table(
+    "changes",
+    metadata,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("recorded_at", Instant, nullable=False),
+)
+"""One row is one change of accounts or credits: in the order of `sequence`, and `recorded_at` never goes back. Number 0
+is what there was when changes were first numbered."""
+
+customer_versions = Table(
+    "customer_versions",
+    metadata,
+    Column("key", String, primary_key=True),
+    Column("change", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", String, nullable=False),
+    Column("time_zone", String, nullable=False),
+)
+"""One row is a customer as it is from `change` on, until its next row. Rows are added, never altered."""
+
+subject_versions = Table(
+    "subject_versions",
+    metadata,
+    Column("subject", String, primary_key=True),
+    Column("change", BigInteger, primary_key=True, autoincrement=False),
+    Column("customer", String),
+)
+"""One row is who pays for a subject from `change` on, until its next row; a null customer is nobody any more."""
+
+subscription_versions = Table(
+    "subscription_versions",
+    metadata,
+    Column("key", String, primary_key=True),
+    Column("change", BigInteger, primary_key=True, autoincrement=False),
+    Column("customer", String, nullable=False),
+    Column("plan", String, nullable=False),
+    Column("starts_at", Instant, nullable=False),
+    Column("ends_at", Instant),
+)
+"""One row is a subscription as it is from `change` on, until its next row. Rows are added, never altered."""
+
 catalogs = Table(
     "catalogs",
     metadata,
@@ -97,9 +137,13 @@ rating_runs = Table(
     Column("status", String, nullable=False),
     Column("digest", String),
     Column("report", JSON),
+    Column("last_change", BigInteger),
+    Column("as_of", Instant),
     Index("ix_rating_runs_started_at", "started_at", "id"),
 )
-"""One row is one rating run: its inputs, and once it is done the digest of its lines and its report.
+"""One row is one rating run: its inputs, and once it is done the digest of its lines and its report. `last_change` is
+up to which of `changes` it saw accounts and credits; null for a run from before these were numbered. A run with `as_of`
+rated what was known at that instant; null: what was known when it began.
 `status` is running, done, failed or interrupted (the process ended before the run did)."""
 
 signals = Table(
@@ -135,3 +179,52 @@ backfills = Table(
 )
 """One row is one backfill: the range [`range_start`, `range_end`) that it replaces, of `types` and `subjects` (arrays;
 empty is all). `state` is open, committed, reverted or dropped; `number` counts commits."""
+
+credit_grants = Table(
+    "credit_grants",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("customer", String, ForeignKey("customers.key"), nullable=False, index=True),
+    Column("subscription", String),
+    Column("kind", String, nullable=False),
+    Column("unit", String, nullable=False),
+    Column("amount", String, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("effective_at", Instant, nullable=False),
+    Column("expires_at", Instant),
+    Column("voided_at", Instant),
+    Column("features", JSON, nullable=False),
+    Column("meters", JSON, nullable=False),
+    Column("prices", JSON, nullable=False),
+    Column("increment", String),
+    Column("factor", String),
+    Column("recurs_every", String),
+    Column("recurs_from", Instant),
+    Column("rollover_minimum", String),
+    Column("rollover_maximum", String),
+    Column("cost_basis", String),
+    Column("given", JSON, nullable=False),
+    Column("change", BigInteger),
+    Column("void_change", BigInteger),
+)
+"""One row is one grant of prepaid credits to a customer, as rating/core/credits/schema.py has it; decimals are text.
+`features`, `meters` and `prices` are arrays of keys, empty is all; `given` is what was asked for, to know it again.
+`change` and `void_change` are the numbers (of `changes`) under which the grant and its void were recorded."""
+
+credit_refunds = Table(
+    "credit_refunds",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("customer", String, ForeignKey("customers.key"), nullable=False, index=True),
+    Column("line", String, nullable=False, index=True),
+    Column("unit", String, nullable=False),
+    Column("amount", String, nullable=False),
+    Column("run", String, ForeignKey("rating_runs.id"), nullable=False),
+    Column("refunded_at", Instant, nullable=False, index=True),
+    Column("parts", JSON, nullable=False),
+    Column("given", JSON, nullable=False),
+    Column("change", BigInteger),
+)
+"""One row is one refund of what credits paid of a charge line, by the ledger of `run`. `parts` say which grant gets
+what back, and of which event where units paid; decimals are text, `given` and `change` are as in `credit_grants`."""

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("TALLYSTICK_SHARED", ROOT.parent / "shared"))
@@ -17,6 +17,14 @@ _SLOW_MACHINE = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 settings.register_profile("deterministic", derandomize=True, deadline=None, suppress_health_check=_SLOW_MACHINE)
 settings.register_profile(
     "long", max_examples=2_000, deadline=None, print_blob=True, database=None, suppress_health_check=_SLOW_MACHINE
+)
+settings.register_profile(  # tests.mutation: many runs of which most must fail, and none needs a small example
+    "mutation",
+    max_examples=25,
+    derandomize=True,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=_SLOW_MACHINE,
 )
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "deterministic")
 settings.load_profile(PROFILE)

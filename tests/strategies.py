@@ -175,9 +175,33 @@ BAND = st.fixed_dictionaries(
 )
 
 
-def _of_groups(version: dict[str, Any], group_by: list[str]) -> dict[str, Any]:
-    """A price that is rated by groups charges nothing without usage."""
-    return {name: value for name, value in version.items() if not group_by or name != "flat_when_unused"}
+CURRENCIES = ["EUR", "JPY", "KWD", "CLF"]
+"""Of 2, 0, 3 and 4 digits."""
+PLACES = ["line", "line", "event", "price", "subscription"]
+BY_EVENT = {
+    *("per_unit", "percentage", "basis_points", "graduated", "graduated_percentage"),
+    *("volume", "volume_percentage", "stairstep"),
+}
+"""The models of which each event can be rounded."""
+
+
+@st.composite
+def roundings(draw: st.DrawFn, model: str) -> dict[str, Any]:
+    """Where, how and to how many digits the lines of a price are rounded."""
+    place = draw(st.sampled_from([place for place in PLACES if place != "event" or model in BY_EVENT]))
+    digits = draw(st.sampled_from([{}, {}, {"rounding_digits": 0}, {"rounding_digits": 3}]))
+    mode = draw(st.sampled_from(["half_away_from_zero", "half_even", "up", "down"]))
+    return {"rounding_place": place, "rounding": mode, **digits}
+
+
+def _fitting(version: dict[str, Any], price: dict[str, Any]) -> dict[str, Any]:
+    """A price that is rated by groups, or rounded by events, charges nothing without usage; packages have no events."""
+    by_event = price["rounding_place"] == "event"
+    left_out = {"flat_when_unused"} if by_event or price["group_by"] else set()
+    made = {name: value for name, value in version.items() if name not in left_out}
+    if by_event and made.get("convert", {}).get("rounding", "exact") != "exact":
+        made["convert"] = {**made["convert"], "rounding": "exact"}
+    return made
 
 
 METER = {
@@ -202,44 +226,41 @@ METER = {
 
 
 @st.composite
-def prices(draw: st.DrawFn, meters: list[str]) -> dict[str, Any]:
+def prices(draw: st.DrawFn, meters: list[str], currency: str) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for meter in meters:
         matches = draw(
-            st.sampled_from([[{}], [{"d": "a"}], [{"d": "a"}, {}], [{"d": "a", "f": "ü"}, {"d": "a"}, {}], []])
+            st.sampled_from([[{}], [{}], [{"d": "a"}], [{"d": "a"}, {}], [{"d": "a", "f": "ü"}, {"d": "a"}, {}], []])
         )
         for number, match in enumerate(matches):
             model = draw(st.sampled_from(sorted(NUMBERS.keys() - {"flat", "one_time"})))
             group_by = draw(st.sampled_from([[], ["f"]])) if "f" not in match else []
-            made[f"{meter}-{number}"] = {
-                "meter": meter,
-                "currency": "EUR",
-                "model": model,
-                "match": match,
-                "group_by": group_by,
-                "rounding": draw(st.sampled_from(["half_away_from_zero", "half_even", "up", "down"])),
-                "versions": [_of_groups(version, group_by) for version in draw(versions(model))],
-            }
+            price: dict[str, Any] = {"meter": meter, "currency": currency, "model": model, "match": match}
+            price |= {"group_by": group_by, **draw(roundings(model))}
+            made[f"{meter}-{number}"] = {**price, "versions": [_fitting(it, price) for it in draw(versions(model))]}
     if draw(st.booleans()):
         due = draw(st.sampled_from([{}, {"due": "in_arrears"}]))
-        made["fee"] = {"currency": "EUR", "model": "flat", "versions": draw(versions("flat")), **due}
-        made["set-up"] = {"currency": "EUR", "model": "one_time", "versions": draw(versions("one_time"))}
+        fee = {"currency": currency, **draw(roundings("flat"))}
+        made["fee"] = {**fee, "model": "flat", "versions": draw(versions("flat")), **due}
+        made["set-up"] = {"currency": currency, "model": "one_time", "versions": draw(versions("one_time"))}
     return made
 
 
 @st.composite
 def documents(draw: st.DrawFn) -> dict[str, Any]:
-    meters = sorted(draw(st.sets(st.sampled_from(sorted(METER)), min_size=1, max_size=3)))
-    made = draw(prices(meters))
+    meters = sorted(draw(st.sets(st.sampled_from(sorted(METER)), min_size=1, max_size=2)))
+    currencies = draw(st.tuples(st.sampled_from(CURRENCIES), st.sampled_from(CURRENCIES)))
+    made = draw(prices(meters, currencies[0]))
+    first = {f"first-{key}": {**made[key], "currency": currencies[1]} for key in sorted(made)[:1]}
     adjust = {"adjust": draw(ADJUSTMENTS)} if draw(st.booleans()) else {}
     return {
         "tallystick": 1,
-        "currencies": ["EUR"],
+        "currencies": sorted(set(currencies)),
         "meters": {key: METER[key] for key in meters},
-        "prices": made,
+        "prices": {**made, **first},
         "plans": {
-            "all": {"currency": "EUR", "prices": sorted(made), **adjust},
-            "first": {"currency": "EUR", "prices": sorted(made)[:1]},
+            "all": {"currency": currencies[0], "prices": sorted(made), **adjust},
+            "first": {"currency": currencies[1], "prices": sorted(first)},
         },
     }
 

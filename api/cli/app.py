@@ -8,8 +8,10 @@ from api.cli import (
     accounts,
     backfills,
     catalogs,
+    check,
     conformance,
     consume,
+    credits,
     demo,
     doctor,
     events,
@@ -21,6 +23,9 @@ from api.cli import (
     rejections,
     runs,
     serving,
+    simulate,
+    usage,
+    verify,
 )
 
 app = typer.Typer(
@@ -54,9 +59,13 @@ app.command()(demo.demo)
 app.command()(serving.serve)
 app.command()(ingesting.ingest)
 app.command()(rating.rate)
+app.command()(simulate.simulate)
 app.command()(runs.runs)
+app.command()(verify.verify)
 app.command()(lines.lines)
 app.command()(lines.explain)
+app.command()(check.check)
+app.command()(usage.usage)
 app.command()(quota.quota)
 app.command()(quota.signals)
 app.command()(doctor.doctor)
@@ -66,5 +75,6 @@ app.add_typer(events.app, name="events")
 app.add_typer(rejections.app, name="rejections")
 app.add_typer(backfills.app, name="backfill")
 app.add_typer(catalogs.app, name="catalog")
+app.add_typer(credits.app, name="credits")
 app.add_typer(accounts.customers_app, name="customers")
 app.add_typer(accounts.subscriptions_app, name="subscriptions")

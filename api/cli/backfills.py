@@ -170,6 +170,10 @@ def _show(backfill: dict[str, Any], json: bool) -> None:
         return
     typer.echo(f"{backfill['id']}: {backfill['state']}, {backfill['from']} to {backfill['to']}{_narrowed(backfill)}")
     typer.echo(f"{_count(backfill['staged_events'])} staged events")
+    if backfill["corrections"]:
+        have = "have ended with it" if backfill["state"] == "reverted" else "count for as long as it does"
+        see = f"tallystick events corrections --backfill {backfill['id']}"
+        typer.echo(f"{_count(backfill['corrections'])} corrections of its events {have}: {see}")
     if backfill["failure"]:
         typer.echo(f"it cannot be used: {backfill['failure']}")
 

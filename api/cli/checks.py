@@ -101,10 +101,10 @@ def check_table(data: Path) -> Check:
 
 
 def check_line_files(data: Path) -> Check:
-    """The files of the charge lines are there as they were written."""
+    """The files of the charge lines and of the ledgers of credits are there as they were written."""
     from rating.line_table import damaged_lines
 
-    return _check_of_lines(list(damaged_lines(data / "lines")))
+    return _check_of_lines([*damaged_lines(data / "lines"), *damaged_lines(data / "credits")])
 
 
 def check_lines(service: Service, data: Path) -> Check:
@@ -151,20 +151,27 @@ def check_backfills(data: Path, *, is_closed: bool) -> Iterator[Check]:
 
 
 def check_database(settings: Settings) -> Check:
-    """The database answers and finds itself whole."""
+    """The database answers, finds itself whole, and has the schema of this program."""
     from sqlalchemy.exc import SQLAlchemyError
 
-    from store.database import check, connect
-    from store.errors import DatabaseDamaged
+    from store.database import check, connect, disconnect
+    from store.errors import DatabaseDamaged, StoreError
+    from store.migrate import newest_revision, revision_of
 
-    engine = connect(settings.database)
     try:
-        check(engine)
-    except (DatabaseDamaged, SQLAlchemyError) as error:
-        return Check("database", False, str(error).splitlines()[0], "Restore it from a backup.")
-    finally:
-        engine.dispose()
-    return Check("database", True, f"{engine.dialect.name}, whole")
+        engine = connect(settings.database)
+        try:
+            about, schema = check(engine), revision_of(engine)
+        finally:
+            disconnect(engine)
+    except DatabaseDamaged as error:
+        return Check("database", False, str(error), "Restore it from a backup.")
+    except (StoreError, SQLAlchemyError) as error:
+        return Check("database", False, str(error).splitlines()[0], "Mend this first; records cannot be used.")
+    if schema != newest_revision():
+        cure = "Start the service again with this program, which brings the schema up to date."
+        return Check("database", False, f"{about}, schema {schema}, this program has {newest_revision()}", cure)
+    return Check("database", True, f"{about}, schema {schema}, the newest")
 
 
 def check_counters(service: Service) -> Check:

@@ -109,22 +109,28 @@ def void(
 def corrections(
     source: Annotated[str | None, typer.Option(help="Only of events of this source.")] = None,
     id: Annotated[str | None, typer.Option("--id", help="Only of events with this id.")] = None,
+    backfill: Annotated[str | None, typer.Option(help="Only of events of this backfill.")] = None,
     data: Data = None,
     url: Url = None,
     json: Json = False,
 ) -> None:
     """List what corrected what, when and why, oldest first."""
     with reach(data, url) as service:
-        found = list(service.pages(PATH, source=source, id=id))
+        found = list(service.pages(PATH, source=source, id=id, backfill=backfill))
     if json:
         document({"items": found})
         return
     rows = [
-        (c["received_at"], c["action"], *c["corrects"].values(), c["source"], c["id"], c["subject"], c["reason"])
+        (c["received_at"], _action(c), *c["corrects"].values(), c["source"], c["id"], c["subject"], c["reason"])
         for c in found
     ]
     columns = ("received", "action", "event source", "event id", "by source", "by id", "subject", "reason")
     table(f"{grouped(len(rows))} corrections", columns, rows)
+
+
+def _action(correction: dict[str, Any]) -> str:
+    action: str = correction["action"]
+    return f"{action} (ended)" if correction["has_ended"] else action
 
 
 def _items(file: str) -> list[bytes]:

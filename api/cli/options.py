@@ -26,6 +26,10 @@ Url = Annotated[
         help="A running server; without it the one that serves the data directory, or none.",
     ),
 ]
+AsOf = Annotated[
+    str | None,
+    typer.Option("--as-of", metavar="INSTANT", help="Answer as it was known then, such as 2026-11-01T00:00:00Z."),
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; messages on stderr.")]
 
 _MAPPING = "Columns"

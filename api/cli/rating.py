@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from api.cli.failing import BAD_DATA, USAGE, Failure
+from api.cli.lines import read_lines
 from api.cli.options import (
+    AsOf,
     Data,
     Decimals,
     FileFormat,
@@ -21,7 +23,8 @@ from api.cli.options import (
     TypeColumn,
     Url,
 )
-from api.cli.printing import document, note, progress
+from api.cli.printing import document, grouped, note, progress
+from api.cli.rated_events import media_of_file, write_rated_events
 from api.cli.runs import show_report, show_run
 from api.cli.service import reach
 
@@ -54,6 +57,12 @@ def rate(
         Path | None,
         typer.Option(rich_help_panel=_ALONE, help="Write the charge lines: .parquet, .csv, .arrow or .json."),
     ] = None,
+    rated_events: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Write each event with its share of its line: .parquet, .csv, .ndjson or .arrow."
+        ),
+    ] = None,
     id: IdColumn = None,
     source: SourceColumn = None,
     type: TypeColumn = None,
@@ -64,6 +73,7 @@ def rate(
     time_zone: TimeZone = None,
     decimals: Decimals = None,
     format: FileFormat = None,
+    as_of: AsOf = None,
     data: Data = None,
     url: Url = None,
     json: Json = False,
@@ -74,18 +84,22 @@ def rate(
     and not rated (exit code 65). --time-zone is then also where the month of --plan begins; UTC unless given.
     """  # fmt: skip
     month = parsed_month(period)
+    if rated_events is not None:
+        media_of_file(rated_events)
     if not usage:
         _refuse_options_of_files(catalog=catalog, plan=plan, subscriptions=subscriptions, out=out)
-        _rate_directory(period, data, url, json)
+        _rate_directory(period, as_of, data, url, json, rated_events)
         return
     from api.cli.storeless import FileRun, rate_files
     from api.cli.usage_files import opened
 
+    if as_of is not None:
+        raise Failure("--as-of goes with a data directory: usage files do not say when they were known.", USAGE)
     if catalog is None or (plan is None) == (subscriptions is None):
         raise Failure("usage files are rated by --catalog FILE and one of --plan KEY and --subscriptions FILE.", USAGE)
     mapping = (id, source, type, subject, time, property, only, time_zone, decimals)
     files = [opened(file, format, *mapping) for file in usage]
-    run = FileRun(files, catalog, month, plan, subscriptions, time_zone or "UTC", out)
+    run = FileRun(files, catalog, month, plan, subscriptions, time_zone or "UTC", out, rated_events)
     result = rate_files(run, quiet=json)
     if json:
         document(result.as_json())
@@ -97,6 +111,8 @@ def rate(
         show_report(result.report)
         if out is not None:
             note(f"{result.report['lines']} charge lines are in {out}")
+        if rated_events is not None:
+            note(f"the rated events are in {rated_events}")
     if any(one.refused for one in result.files):
         raise typer.Exit(BAD_DATA)
 
@@ -111,9 +127,15 @@ def parsed_month(period: str) -> "Month":
         raise Failure(f"{error}.", USAGE) from error
 
 
-def _rate_directory(period: str, data: Path | None, url: str | None, json: bool) -> None:
-    with reach(data, url) as service, progress(f"rating {period}", quiet=json):
-        run = service.answer("POST", "/v1/rating-runs", json={"period": period}).json()
+def _rate_directory(
+    period: str, as_of: str | None, data: Path | None, url: str | None, json: bool, rated_events: str | None
+) -> None:
+    with reach(data, url) as service:
+        with progress(f"rating {period}", quiet=json):
+            run = service.answer("POST", "/v1/rating-runs", json={"period": period, "as_of": as_of}).json()
+        if rated_events is not None:
+            shares = write_rated_events(service, run["id"], read_lines(service, run["id"]), rated_events)
+            note(f"{grouped(shares)} shares of events are in {rated_events}")
     document(run) if json else show_run(run)
 
 

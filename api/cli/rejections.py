@@ -19,6 +19,7 @@ REPLAYED_AT_ONCE = 1000
 Code = Annotated[str | None, typer.Option(help="Only those with this code, such as invalid_time.")]
 Source = Annotated[str | None, typer.Option(help="Only those of this source.")]
 Subject = Annotated[str | None, typer.Option(help="Only those of this subject.")]
+Backfill = Annotated[str | None, typer.Option(help="Only those that were sent into this backfill.")]
 Number = Annotated[int, typer.Argument(min=1, help="The number of a rejection.")]
 
 
@@ -27,6 +28,7 @@ def list_(
     code: Code = None,
     source: Source = None,
     subject: Subject = None,
+    backfill: Backfill = None,
     replayed: Annotated[
         bool | None, typer.Option("--replayed/--waiting", help="Only those that were, or were not, replayed.")
     ] = None,
@@ -36,15 +38,25 @@ def list_(
 ) -> None:
     """List them, oldest first."""
     with reach(data, url) as service:
-        found = list(service.pages("/v1/rejections", code=code, source=source, subject=subject, replayed=replayed))
+        wanted = _wanted(code, source, subject, backfill)
+        found = list(service.pages("/v1/rejections", **wanted, replayed=replayed))
     if json:
         document({"items": found})
         return
     rows = [
-        (r["rejection"], r["received_at"], r["code"], r["source"], r["id"], r["subject"], r["replayed_as"])
+        (
+            r["rejection"],
+            r["received_at"],
+            r["code"],
+            r["source"],
+            r["id"],
+            r["subject"],
+            r["backfill"],
+            r["replayed_as"],
+        )
         for r in found
     ]
-    columns = ("number", "received", "code", "source", "id", "subject", "replayed as")
+    columns = ("number", "received", "code", "source", "id", "subject", "backfill", "replayed as")
     table(f"{grouped(len(rows))} rejections", columns, rows, right=("number",))
 
 
@@ -58,6 +70,8 @@ def show(number: Number, data: Data = None, url: Url = None, json: Json = False)
         return
     typer.echo(f"{number}: {found['code']}: {found['message']}")
     typer.echo(f"received {found['received_at']} as {found['content_type']}, event {found['index']} of its batch")
+    if found["backfill"]:
+        typer.echo(f"sent into backfill {found['backfill']}")
     if found["replayed_at"]:
         typer.echo(f"replayed {found['replayed_at']} as {found['replayed_as']}")
     typer.echo(found["body"] if found["body"] is not None else f"base64: {found['body_base64']}")
@@ -69,12 +83,13 @@ def download(
     code: Code = None,
     source: Source = None,
     subject: Subject = None,
+    backfill: Backfill = None,
     data: Data = None,
     url: Url = None,
     json: Json = False,
 ) -> None:
     """Write them to a file, one a line."""
-    wanted = {name: value for name, value in (("code", code), ("source", source), ("subject", subject)) if value}
+    wanted = _wanted(code, source, subject, backfill)
     with reach(data, url) as service:
         content = service.answer("GET", "/v1/rejections", params=wanted, headers={"Accept": NDJSON}).content
     write_bytes(content, file)
@@ -88,6 +103,7 @@ def replay(
     code: Code = None,
     source: Source = None,
     subject: Subject = None,
+    backfill: Backfill = None,
     all: Annotated[bool, typer.Option("--all", help="All that were not replayed yet.")] = False,
     corrections: Annotated[
         Path | None, typer.Option(help="JSON file: number -> JSON merge patch (RFC 7396) of its event.")
@@ -98,17 +114,23 @@ def replay(
 ) -> None:
     """Send them again, corrected or as they are. What was replayed before is left alone.
 
-    Exit code 65 when one was refused again; the others are accepted.
+    What was sent into a backfill goes into that again, while it is open. Exit code 65 when one was refused again; the
+    others are accepted.
     """
-    wanted = {name: value for name, value in (("code", code), ("source", source), ("subject", subject)) if value}
+    wanted = _wanted(code, source, subject, backfill)
     if bool(numbers) == bool(wanted or all):
-        raise Failure("say either numbers, or --code, --source, --subject or --all.", USAGE)
+        raise Failure("say either numbers, or --code, --source, --subject, --backfill or --all.", USAGE)
     chosen = f'"rejections": {json_module.dumps(numbers)}' if numbers else f'"filter": {json_module.dumps(wanted)}'
     with reach(data, url) as service:
         total = _replay(service, f"{chosen}, " + f'"corrections": {_text(corrections)}')
     document(total) if json else _show(total)
     if total["conflicts"] or total["rejected"]:
         raise typer.Exit(BAD_DATA)
+
+
+def _wanted(code: str | None, source: str | None, subject: str | None, backfill: str | None) -> dict[str, str]:
+    named = {"code": code, "source": source, "subject": subject, "backfill": backfill}
+    return {name: value for name, value in named.items() if value}
 
 
 def _replay(service: Service, chosen: str) -> dict[str, Any]:

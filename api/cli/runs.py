@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from api.cli.options import Data, Json, Url
+from api.cli.options import AsOf, Data, Json, Url
 from api.cli.printing import document, grouped, money, table
 from api.cli.service import reach, segment
 
@@ -12,6 +12,7 @@ from api.cli.service import reach, segment
 def runs(
     run: Annotated[str | None, typer.Argument(help="Only this one, with its report.")] = None,
     period: Annotated[str | None, typer.Option(help="Only those of this month, such as 2026-10.")] = None,
+    as_of: AsOf = None,
     data: Data = None,
     url: Url = None,
     json: Json = False,
@@ -22,7 +23,7 @@ def runs(
             found = service.get(f"/v1/rating-runs/{segment(run)}")
             document(found) if json else show_run(found)
             return
-        items = list(service.pages("/v1/rating-runs", period=period))
+        items = list(service.pages("/v1/rating-runs", period=period, as_of=as_of))
     if json:
         document({"items": items})
         return
@@ -38,11 +39,18 @@ def show_run(run: dict[str, Any]) -> None:
     typer.echo(
         f"{run['id']}: {run['period']} {run['status']}, catalog {run['catalog_version']}, code {run['code_version']}"
     )
+    if run["as_of"] is not None:
+        typer.echo(f"of what was known at {run['as_of']}")
     typer.echo(f"digest of its charge lines: {run['digest']}")
     if run["report"] is not None and "totals" in run["report"]:
         show_report(run["report"])
     elif run["report"] is not None:
         typer.echo(str(run["report"].get("error", "")))
+
+
+_CREDITS = (
+    "unit", "opening", "granted", "refunded", "rollover", "burnt", "expired", "voided", "closing",
+)  # fmt: skip
 
 
 def show_report(report: dict[str, Any]) -> None:
@@ -52,6 +60,9 @@ def show_report(report: dict[str, Any]) -> None:
         for t in report["totals"]
     ]
     table("Totals", ("currency", "amount", "exact", "lines"), totals, right=("amount", "exact", "lines"))
+    burnt = [[grouped(t[c]) for c in _CREDITS] for t in report.get("credits", {}).get("totals", [])]
+    if burnt:
+        table("Prepaid credits", _CREDITS, burnt, right=_CREDITS[1:])
     _listed(
         "Unpriced usage: no price of the plan covers it",
         report["unpriced"],

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from api.cli.catalogs import read_catalog
 from api.cli.failing import BAD_DATA, FAILED, USAGE, Failure
 from api.cli.printing import progress
+from api.cli.rated_events import write_frames
 from api.cli.records import instant, read_records
 from api.cli.usage_files import FileSum, bodies, summed
 from api.cli.writing import format_of, write_table
@@ -19,12 +20,12 @@ from api.cli.writing import format_of, write_table
 if TYPE_CHECKING:
     import polars as pl
 
+    from api.rating_inputs import RatingInputs
     from ingest.files import UsageFile
     from ingest.log import UsageLog
     from ingest.verdicts import BatchVerdict
     from rating.catalog import Catalog
     from rating.core.periods import Month
-    from rating.core.rating import Rated
     from rating.core.subjects import Usage
 
 COLUMNS = ("subscription", "customer", "subject", "plan", "time_zone", "starts_at", "ends_at")
@@ -41,6 +42,7 @@ class FileRun:
     subscriptions: Path | None
     time_zone: str
     out: Path | None
+    rated_events: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class FileRunResult:
 
 def rate_files(run: FileRun, *, quiet: bool) -> FileRunResult:
     """Admit the events of the files, rate the month, write the lines. Raises Failure for what the user can mend."""
+    from api.rated_events import rated_events_of
     from rating.core.money import AmountOverflow
     from rating.run import code_version, report
 
@@ -73,7 +76,10 @@ def rate_files(run: FileRun, *, quiet: bool) -> FileRunResult:
         try:
             sums = [_admit(log, file, quiet=quiet) for file in run.files]
             with progress(f"rating {run.month}", quiet=quiet):
-                rated = _rated(log.scan().usage, run, catalog)
+                inputs = _inputs(log.scan().usage, run, catalog)
+                rated = inputs.rated()
+            if run.rated_events is not None:
+                write_frames(rated_events_of(inputs, rated.lines), run.rated_events)
         except AmountOverflow as error:
             raise Failure(f"{error}.", FAILED) from error
         finally:
@@ -83,15 +89,18 @@ def rate_files(run: FileRun, *, quiet: bool) -> FileRunResult:
     return FileRunResult(str(run.month), catalog.version, code_version(), rated.digest, report(rated), sums)
 
 
-def _rated(usage: "Usage", run: FileRun, catalog: "Catalog") -> "Rated":
+def _inputs(usage: "Usage", run: FileRun, catalog: "Catalog") -> "RatingInputs":
+    from api.rating_inputs import RatingInputs
     from rating.catalog import compile_catalog
-    from rating.core.rating import rate
+    from rating.core.credits.months import credits_of_plans
 
     if run.subscriptions is not None:
         subjects, subscriptions = _read_subscriptions(run.subscriptions, catalog)
     else:
         subjects, subscriptions = _everyone(usage, str(run.plan), run.time_zone, run.month)
-    return rate(usage, subjects, subscriptions, compile_catalog(catalog), run.month)
+    book = compile_catalog(catalog)
+    credits = credits_of_plans(book.credits, subscriptions, run.month)
+    return RatingInputs(usage, subjects, subscriptions, book, run.month, credits)
 
 
 def _opened_log(directory: Path, catalog: "Catalog") -> "UsageLog":

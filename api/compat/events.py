@@ -16,6 +16,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 from starlette.responses import Response
 
 from api.compat import lago
+from api.compat.models import EVENT_ANSWERS, EVENT_BODY, ListedEvent
 from api.compat.submission import refused, verdict_on
 from api.errors import problem_response
 from api.event_list import EventFilter, newest_events
@@ -23,7 +24,7 @@ from api.frames import JSON
 from api.wiring import TheEngine
 from ingest.verdicts import CONFLICT, BatchVerdict
 
-router = APIRouter()
+router = APIRouter(tags=["openmeter"])
 
 SHOWN_EVENTS_MAX = 5
 LISTED_HOURS = timedelta(hours=72)
@@ -74,9 +75,18 @@ class _Either(Struct):
     source: Raw | UnsetType = UNSET
 
 
-@router.post("/api/v1/events")
+@router.post(
+    "/api/v1/events",
+    tags=["lago"],
+    response_model=None,
+    responses=EVENT_ANSWERS,
+    openapi_extra=EVENT_BODY,
+)
 async def post_events(request: Request, engine: TheEngine) -> Response:
-    """Take events of either client. OpenMeter's takes nothing but 204 for success."""
+    """Take events of OpenMeter's client, or one of Lago's: the body says whose it is.
+
+    OpenMeter's takes nothing but 204 for success, Lago's reads the event from a 200. Sending it again is harmless.
+    """
     body = await request.body()
     content_type, encoding = request.headers.get("content-type", ""), request.headers.get("content-encoding", "")
     if not encoding and _is_from_lago(body, content_type):
@@ -85,7 +95,7 @@ async def post_events(request: Request, engine: TheEngine) -> Response:
     return _answer(await verdict_on(len(body), submit))
 
 
-@router.get("/api/v1/events")
+@router.get("/api/v1/events", response_model=list[ListedEvent])
 def list_events(engine: TheEngine, question: Annotated[EventQuestion, Query()]) -> Response:
     """Events that count, the newest first, as OpenMeter's client reads them; of the last 72 hours, unless `from` is
     given."""

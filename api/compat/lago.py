@@ -22,6 +22,7 @@ from fastapi import APIRouter, Request
 from msgspec import Raw, Struct
 from starlette.responses import Response
 
+from api.compat.models import BATCH_BODY, LAGO_ANSWERS, BatchOfLago
 from api.compat.submission import refused, verdict_on
 from api.engine import Engine
 from api.frames import JSON
@@ -29,7 +30,7 @@ from api.wiring import TheEngine
 from ingest.errors import BodyTooLarge
 from ingest.verdicts import BatchVerdict, EventVerdict
 
-router = APIRouter()
+router = APIRouter(tags=["lago"])
 
 SOURCE = "lago"
 AMOUNT = "precise_total_amount_cents"
@@ -96,9 +97,9 @@ _read_object = msgspec.json.Decoder(dict[str, Raw]).decode
 _write = msgspec.json.Encoder().encode
 
 
-@router.post("/api/v1/events/batch")
+@router.post("/api/v1/events/batch", response_model=BatchOfLago, responses=LAGO_ANSWERS, openapi_extra=BATCH_BODY)
 async def post_batch(request: Request, engine: TheEngine) -> Response:
-    """Take a batch. What is wrong with an event is told by its index; the others are kept."""
+    """Take a batch of Lago's client. What is wrong with an event is told by its index; the others are kept."""
     body = await request.body()
     try:
         events = _read_many(body).events

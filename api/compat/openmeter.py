@@ -13,20 +13,22 @@ from fastapi import APIRouter, Body, Header, Query, Request
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
+from api.compat.models import USAGE_ANSWERS, MeterOfOpenMeter, UsageOfOpenMeter
+from api.documentation import problems
 from api.engine import Engine
 from api.frames import CSV, JSON, json_response, media_of, rows
 from api.paths import anything
-from api.usage import UsageQuery, Window
+from api.usage import UsageQuery
+from api.windows import Window, window_end
 from api.wiring import TheEngine
 from rating.core.book import Filter, Meter
 from store.errors import Refused
 
-router = APIRouter(prefix="/api/v1/meters")
+router = APIRouter(prefix="/api/v1/meters", tags=["openmeter"])
 
 CUSTOMER = "customer_id"
 FILTER_BYTES_MAX = 8 * 1024
 _WINDOWS: dict[str, Window] = {"MINUTE": "minute", "HOUR": "hour", "DAY": "day", "MONTH": "month"}
-_LENGTHS: dict[Window, str] = {"minute": "1m", "hour": "1h", "day": "1d", "month": "1mo"}
 _FILTER_MEMBER = re.compile(r"filterGroupBy\[(.+)\]")
 
 Texts = list[str] | None
@@ -54,7 +56,7 @@ class MeterQuestionBody(MeterQuestion):
     filter_group_by: Filters | None = Field(None, alias="filterGroupBy")
 
 
-@router.get("")
+@router.get("", response_model=list[MeterOfOpenMeter])
 def list_meters(
     engine: TheEngine,
     page: Annotated[int, Query(ge=1)] = 1,
@@ -71,7 +73,7 @@ def list_meters(
     return json_response(meters[(page - 1) * page_size : page * page_size])
 
 
-@router.get(f"/{anything('key')}/query")
+@router.get(f"/{anything('key')}/query", response_model=UsageOfOpenMeter, responses=USAGE_ANSWERS)
 def query_meter(
     request: Request,
     key: str,
@@ -83,7 +85,9 @@ def query_meter(
     return _answer(engine, _query(key, question, _filters(request.query_params.multi_items())), question, accept)
 
 
-@router.post(f"/{anything('key')}/query")
+@router.post(
+    f"/{anything('key')}/query", response_model=UsageOfOpenMeter, responses={**USAGE_ANSWERS, **problems(400, 413)}
+)
 def query_meter_by_body(
     key: str,
     engine: TheEngine,
@@ -95,7 +99,7 @@ def query_meter_by_body(
     return _answer(engine, _query(key, asked, asked.filter_group_by or {}), asked, accept)
 
 
-@router.get(f"/{anything('key')}/subjects")
+@router.get(f"/{anything('key')}/subjects", response_model=list[str], responses=problems(404))
 def list_subjects(
     key: str,
     engine: TheEngine,
@@ -106,7 +110,7 @@ def list_subjects(
     return json_response(_values(engine, UsageQuery(key, start, end, group_by=("subject",))))
 
 
-@router.get(f"/{anything('key')}/group-by/{{dimension}}/values")
+@router.get(f"/{anything('key')}/group-by/{{dimension}}/values", response_model=list[str], responses=problems(404))
 def list_group_by_values(
     key: str,
     dimension: str,
@@ -118,7 +122,7 @@ def list_group_by_values(
     return json_response(_values(engine, UsageQuery(key, start, end, group_by=(dimension,))))
 
 
-@router.get(f"/{anything('key')}")
+@router.get(f"/{anything('key')}", response_model=MeterOfOpenMeter, responses=problems(404))
 def read_meter(key: str, engine: TheEngine) -> Response:
     """One meter of the catalog in force."""
     return json_response(_shown(engine.in_force.meter(key), _applied_at(engine)))
@@ -180,8 +184,7 @@ def _mapping(text: str) -> dict[str, str]:
 def _windows(engine: Engine, query: UsageQuery, frame: pl.DataFrame) -> pl.DataFrame:
     """`frame` with the `window_start` and `window_end` of each row; without windows that is the whole period."""
     if query.window is not None:
-        local = pl.col("window_start").dt.convert_time_zone(query.time_zone)
-        end = local.dt.offset_by(_LENGTHS[query.window]).dt.convert_time_zone("UTC")
+        end = window_end(pl.col("window_start"), query.window, query.time_zone)
         return frame.with_columns(window_end=end)
     start, end_at = _period(engine, query)
     return frame.with_columns(window_start=pl.lit(start), window_end=pl.lit(end_at))

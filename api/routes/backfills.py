@@ -21,6 +21,7 @@ from store.backfills import Backfill, BackfillState
 router = APIRouter(prefix="/v1/backfills", tags=["events"])
 
 NAMES_MAX = 1_000
+NAMED_MAX = 100
 BackfillId = Annotated[str, Path(description="of a backfill")]
 
 
@@ -46,6 +47,19 @@ class BackfillOut(Output):
     committed_at: datetime | None
     ended_at: datetime | None = Field(description="when it was dropped or reverted")
     failure: str | None = Field(description="why an open one cannot be used; null while all is well")
+    corrections: int = Field(description="corrections of its events; they count for as long as it does")
+
+
+class Named(Output):
+    source: str
+    id: str
+
+
+class RevertedOut(BackfillOut):
+    ended_corrections: list[Named] = Field(
+        description="the first 100 corrections of its events, which have ended with it; "
+        "`GET /v1/events/corrections?backfill=` has all"
+    )
 
 
 class BackfillPage(Output):
@@ -161,7 +175,7 @@ async def load_events(request: Request, engine: TheEngine, backfill: BackfillId)
     """Stage a batch of events in an open backfill.
 
     What is called accepted or duplicate is durable and staged once, also after a restart; an event outside the range is
-    rejected as `outside_backfill`.
+    rejected as `outside_backfill`. Those that are not taken are listed by `GET /v1/rejections?backfill=`.
     """
     request_id = request_id_of(request)
     staged = await run_in_threadpool(engine.backfills.staged, backfill)
@@ -212,13 +226,15 @@ def drop_backfill(engine: TheEngine, backfill: BackfillId) -> Response:
     return json_response(_public(engine, engine.backfills.drop(backfill)))
 
 
-@router.post("/{backfill}/revert", response_model=BackfillOut, responses=problems(404, 409))
+@router.post("/{backfill}/revert", response_model=RevertedOut, responses=problems(404, 409))
 def revert_backfill(engine: TheEngine, backfill: BackfillId) -> Response:
     """Let what a committed backfill has replaced count again. Where ranges overlap the newest is reverted first.
 
-    Said again it answers the same.
+    The corrections of its events end with it, and are named. Said again it answers the same.
     """
-    return json_response(_public(engine, engine.backfills.revert(backfill)))
+    record = engine.backfills.revert(backfill)
+    ended = engine.backfills.corrections(record).head(NAMED_MAX).to_dicts()
+    return json_response({**_public(engine, record), "ended_corrections": ended})
 
 
 def _public(engine: Engine, record: Backfill) -> dict[str, Any]:
@@ -235,4 +251,5 @@ def _public(engine: Engine, record: Backfill) -> dict[str, Any]:
         "committed_at": record.committed_at,
         "ended_at": record.ended_at,
         "failure": engine.backfills.failure(record.id),
+        "corrections": engine.backfills.corrections(record).height,
     }

@@ -64,7 +64,8 @@ _BODY["requestBody"]["content"][JSON]["schema"] = {"oneOf": [_CORRECTION, {"type
 
 
 class Corrected(Output):
-    """The event that is out of force. Null where a repair of the data directory has lost it."""
+    """The event that is out of force. Null where a repair of the data directory has lost it, or its backfill was
+    reverted."""
 
     source: str | None
     id: str | None
@@ -84,6 +85,8 @@ class CorrectionOut(Output):
     data: dict[str, Any] | None = Field(description="null for a void")
     reason: str | None
     received_at: datetime
+    backfill: str | None = Field(description="the backfill that the corrected event is of")
+    has_ended: bool = Field(description="its backfill was reverted: it has no effect any more")
 
 
 class CorrectionPage(Output):
@@ -102,7 +105,8 @@ async def post_corrections(request: Request, engine: TheEngine) -> Response:
     harmless to send again, answered as `POST /v1/events` does.
 
     It names any event that counts, also a replacement, and one event has one correction: to correct it again, correct
-    the replacement. A void is final: to undo it, send the event again under a new id. From the answer on, usage
+    the replacement. A void is final: to undo it, send the event again under a new id. A correction of an event of a
+    committed backfill counts for as long as the backfill does. From the answer on, usage
     queries, quota checks and rating runs leave the corrected event out. The corrections of a body are taken in order.
     """
     request_id = request_id_of(request)
@@ -118,23 +122,27 @@ async def post_corrections(request: Request, engine: TheEngine) -> Response:
     return json_response(answer(verdict), status_of(verdict), {"X-Request-Id": request_id})
 
 
-@router.get("", response_model=CorrectionPage)
+@router.get("", response_model=CorrectionPage, responses=problems(404))
 def list_corrections(
     engine: TheEngine,
     source: Annotated[str | None, Query(description="only corrections of events of this source")] = None,
     id: Annotated[str | None, Query(description="only corrections of events with this id")] = None,
+    backfill: Annotated[str | None, Query(description="only corrections of events of this backfill")] = None,
     after: Annotated[
         int, Query(ge=0, le=SEQUENCE_MAX, description="the `next` of the page before; 0 is from the first")
     ] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Response:
     """What corrected what, when and why, oldest first."""
-    page = engine.log.corrections.page(after=after, limit=limit, target_source=source, target_id=id)
+    number = None if backfill is None else engine.store.backfills.get(backfill).number or 0
+    page = engine.log.corrections.page(after=after, limit=limit, target_source=source, target_id=id, backfill=number)
     following = page[-1].sequence if len(page) == limit else None
-    return json_response({"items": [_public(correction) for correction in page], "next": following})
+    numbered = engine.store.backfills.in_states(["committed", "reverted"]) if any(c.backfill for c in page) else []
+    ids = {record.number: record.id for record in numbered}
+    return json_response({"items": [_public(c, ids.get(c.backfill)) for c in page], "next": following})
 
 
-def _public(stored: StoredCorrection) -> dict[str, Any]:
+def _public(stored: StoredCorrection, backfill: str | None) -> dict[str, Any]:
     return {
         "sequence": stored.sequence,
         "source": stored.source,
@@ -147,4 +155,6 @@ def _public(stored: StoredCorrection) -> dict[str, Any]:
         "data": None if stored.data is None else orjson.Fragment(stored.data),
         "reason": stored.reason,
         "received_at": stored.received_at,
+        "backfill": backfill,
+        "has_ended": stored.has_ended,
     }

@@ -19,10 +19,11 @@ from api.documentation import problems
 from api.engine import Engine
 from api.frames import JSON, json_response, media_of
 from api.models import Output
+from api.replaying import replay_where_sent
 from api.wiring import TheEngine
 from ingest.errors import UnreadableBody
 from ingest.rejections import Rejection, RejectionFilter
-from ingest.rejections_replay import ReplayedAgain, replay
+from ingest.rejections_replay import ReplayedAgain
 from ingest.verdicts import ACCEPTED, CONFLICT, DUPLICATE
 from store.errors import NotFound, Refused
 
@@ -53,6 +54,7 @@ class RejectionOut(Output):
     body: str | None
     body_base64: str | None
     is_truncated: bool = Field(description="the body was longer than what is kept")
+    backfill: str | None = Field(description="the backfill that it was to be staged in; null for an ordinary event")
     replayed_at: datetime | None
     replayed_as: Literal["accepted", "duplicate"] | None
 
@@ -90,6 +92,7 @@ class _Wanted(msgspec.Struct, forbid_unknown_fields=True):
     source: str | None = None
     subject: str | None = None
     verdict: Verdict | None = None
+    backfill: str | None = None
 
 
 class _ReplayIn(msgspec.Struct, forbid_unknown_fields=True, rename={"wanted": "filter"}):
@@ -128,6 +131,7 @@ _REPLAY_BODY = {
                                 "source": {"type": "string"},
                                 "subject": {"type": "string"},
                                 "verdict": {"type": "string", "enum": ["rejected", "conflict"]},
+                                "backfill": {"type": "string", "description": "only those sent into this backfill"},
                             },
                         },
                         "corrections": {
@@ -164,13 +168,14 @@ def list_rejections(
     source: Annotated[str | None, Query()] = None,
     subject: Annotated[str | None, Query()] = None,
     verdict: Annotated[Verdict | None, Query()] = None,
+    backfill: Annotated[str | None, Query(description="only those that were sent into this backfill")] = None,
     replayed: Annotated[bool | None, Query(description="only those that were, or were not, replayed")] = None,
     after: After = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     accept: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Refused and conflicting events, oldest first. JSON comes in pages; `application/x-ndjson` has all of them."""
-    wanted = RejectionFilter(code, source, subject, verdict, replayed)
+    wanted = RejectionFilter(code, source, subject, verdict, backfill, replayed)
     rejections = engine.log.rejections
     if media_of(accept, (JSON, NDJSON)) == NDJSON:
         headers = {"Content-Disposition": 'attachment; filename="rejections.ndjson"'}
@@ -196,7 +201,8 @@ def read_rejection(
 async def replay_rejections(request: Request, engine: TheEngine) -> Response:
     """Send rejections again, as they are or corrected. Each goes the way of a new event, and is counted once.
 
-    What was replayed before is left alone, so the same request may be sent again. What is refused again stays.
+    What was replayed before is left alone, so the same request may be sent again. What is refused again stays. An event
+    that was sent into a backfill goes into that again, while it is open; then it is refused as `backfill_not_open`.
     """
     given = _given(await request.body())
     return json_response(await run_in_threadpool(_replayed, engine, given))
@@ -222,7 +228,7 @@ def _replayed(engine: Engine, given: _ReplayIn) -> dict[str, Any]:
     waiting = [rejection for rejection in chosen if rejection.replayed_at is None]
     corrections = {int(number): bytes(patch) for number, patch in given.corrections.items()}
     try:
-        done = replay(engine.log, waiting, corrections, engine.log.limits)
+        done = replay_where_sent(engine, waiting, corrections)
     except (msgspec.DecodeError, RecursionError) as error:
         raise Refused([f"a correction cannot be applied: {error}"]) from error
     outcomes = [one.outcome for one in done]

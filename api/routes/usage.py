@@ -11,8 +11,9 @@ from api.documentation import problems, tables
 from api.frames import JSON, json_response, media_of, rows, table_response
 from api.models import Key, UsageOut
 from api.paths import anything
-from api.usage import UsageQuery, Window
-from api.wiring import TheEngine
+from api.usage import UsageQuery
+from api.windows import Window
+from api.wiring import AsOf, TheEngine
 
 router = APIRouter(prefix="/v1/meters", tags=["usage"])
 
@@ -20,7 +21,7 @@ router = APIRouter(prefix="/v1/meters", tags=["usage"])
 @router.get(
     f"/{anything('key')}/usage",
     response_model=UsageOut,
-    responses={200: tables("One row for each window and group that has usage"), **problems(404, 406)},
+    responses={200: tables("One row for each window and group that has usage"), **problems(404, 406, 409)},
 )
 def read_usage(
     engine: TheEngine,
@@ -34,13 +35,15 @@ def read_usage(
     ] = None,
     window: Annotated[Window | None, Query(description="one row for each of these that has usage")] = None,
     time_zone: Annotated[str, Query(description="whose hours, days and months")] = "UTC",
+    as_of: AsOf = None,
     accept: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """Metered usage on [from, to), as of now: every acknowledged event is in it."""
+    """Metered usage on [from, to), as of now: every acknowledged event is in it; or as it was known at `as_of`, by the
+    catalog, the customers, the corrections and the backfills of then."""
     media = media_of(accept)
     groups = tuple(dict.fromkeys(group_by or ()))
     query = UsageQuery(key, start, end, subject, customer, groups, window, time_zone)
-    frame = engine.usage(query)
+    frame = engine.usage(query, as_of)
     if media != JSON:
         return table_response(frame, media, "usage")
     return json_response({"meter": key, "from": start, "to": end, "window": window, "items": _items(frame, groups)})

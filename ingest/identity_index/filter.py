@@ -47,11 +47,11 @@ def set_bits(words: Words, high: Words, low: Words) -> None:
 def passing(words: Words, high: Words, low: Words, first: Words) -> npt.NDArray[np.intp]:
     """The rows that the filter lets through: all that were put in, and a few more. `first` are their first masks."""
     places = _places(words, high)
-    rows: npt.NDArray[np.intp] = np.flatnonzero((words[places] & first) == first)
+    rows: npt.NDArray[np.intp] = np.flatnonzero((words.take(places) & first) == first)
     if not len(rows):
         return rows
     second = _second_masks(low[rows])
-    passed: npt.NDArray[np.intp] = rows[(words[places[rows] + 1] & second) == second]
+    passed: npt.NDArray[np.intp] = rows[(words.take(places[rows] + 1) & second) == second]
     return passed
 
 

@@ -2,14 +2,18 @@
 
 New identities go to a table in memory. A full table is set aside, written as a run by a thread of the index, and
 dropped; that thread also merges runs. So whoever commits events never sorts, writes or merges, and a lookup of new
-events touches memory only. What cannot be written is tried again: meanwhile the tables stay in memory, and when there
-are `WAITING_MAX` of them, lookups wait, so that memory stays bounded: while the disk is slow until it has caught up,
-while it is full not at all (DiskFull: nobody is told more than that), and when it fails until that has lasted.
+events touches memory only. A merge gives way to ingest while that is busy: it changes no answer, only what the next
+lookups cost. What sets a bound to that is the number of runs, so a burst has the machine for itself and what is
+sustained pays for its merges.
+
+What cannot be written is tried again: meanwhile the tables stay in memory, and when there are `WAITING_MAX` of them,
+lookups wait, so that memory stays bounded: while the disk is slow until it has caught up, while it is full not at all
+(DiskFull: nobody is told more than that), and when it fails until that has lasted.
 """
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +31,8 @@ RECENT_EVENTS = 1 << 20
 WAITING_MAX = 8
 WAIT_SECONDS = 30.0
 RETRY_SECONDS = 1.0
+RUNS_WHILE_BUSY_MAX = 14  # with more of them merges no longer give way: up to ten are there when all is merged
+YIELD_SECONDS = 0.05  # between two looks whether ingest is still busy
 _log = logging.getLogger(__name__)
 
 
@@ -55,6 +61,7 @@ class IdentityIndex:
         self._changed = threading.Condition()
         self._is_stopping, self._is_idle = False, False
         self._failure: OSError | None = None
+        self._is_busy: Callable[[], bool] = lambda: False
         self._thread = threading.Thread(target=self._work, name="identity-index", daemon=True)
         self._thread.start()
 
@@ -108,6 +115,10 @@ class IdentityIndex:
             records = records[fitting:]
             self._set_aside()
         self._recent.add(records, last_sequence)
+
+    def give_way(self, is_busy: Callable[[], bool]) -> None:
+        """Merge only while this is false, as long as there are not too many runs."""
+        self._is_busy = is_busy
 
     def settle(self) -> None:
         """Wait until everything that can be written and merged is. Raises the OSError that keeps it from that."""
@@ -227,7 +238,15 @@ class IdentityIndex:
     def _pieces(self, runs: tuple[Run, ...]) -> Iterator[Records]:
         """The rows of a merge; between them the tables that wait are written, for they hold up those who commit."""
         for piece in merged(runs):
-            if self._is_stopping:
-                raise _Stopped
-            self._write_waiting()
+            self._yield_to_ingest()
             yield piece
+
+    def _yield_to_ingest(self) -> None:
+        """Write the tables that wait, and return when a merge may go on. Raises _Stopped."""
+        self._write_waiting()
+        while not self._is_stopping and self._is_busy() and len(self._runs) <= RUNS_WHILE_BUSY_MAX:
+            with self._changed:
+                self._changed.wait_for(lambda: self._is_stopping or bool(self._waiting), YIELD_SECONDS)
+            self._write_waiting()
+        if self._is_stopping:
+            raise _Stopped

@@ -18,17 +18,15 @@ RUNS_MAX = 20  # only rebuilding can leave sizes in an order in which no four ne
 def due(counts: Sequence[int], smallest: int) -> slice | None:
     """Of runs with `counts` identities, oldest first, those that should become one now; null when none.
 
-    A run of fewer than `smallest` counts as that many.
+    A run of fewer than `smallest` counts as that many. The smallest come first, and the oldest of these: where merges
+    have waited there are more than four of a size, and none must be left alone between larger ones.
     """
     sizes = [max(count, smallest) for count in counts]
-    starts = range(len(sizes) - FAN_IN, -1, -1)
-    for start in starts:
-        alike = sizes[start : start + FAN_IN]
-        if max(alike) < FAN_IN * min(alike):
-            return slice(start, start + FAN_IN)
-    if len(sizes) <= RUNS_MAX:
+    windows = [sizes[start : start + FAN_IN] for start in range(len(sizes) - FAN_IN + 1)]
+    alike = [start for start, window in enumerate(windows) if max(window) < FAN_IN * min(window)]
+    if not alike and len(sizes) <= RUNS_MAX:
         return None
-    start = min(starts, key=lambda start: sum(sizes[start : start + FAN_IN]))
+    start = min(alike or range(len(windows)), key=lambda start: sum(windows[start]))
     return slice(start, start + FAN_IN)
 
 

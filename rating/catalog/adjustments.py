@@ -11,6 +11,7 @@ from rating.catalog.frames import Row
 from rating.catalog.literals import Amount, currency_digits
 from rating.catalog.part import Part
 from rating.core.money import plain
+from rating.core.proration import Proration
 
 
 class AdjustmentPart(Part):
@@ -20,7 +21,15 @@ class AdjustmentPart(Part):
     """The charge lines that count: all of the price or plan, those of usage, or the fees."""
 
 
-class Minimum(AdjustmentPart):
+class ProratedPart(AdjustmentPart):
+    """An adjustment with an amount for a whole period."""
+
+    prorate: Proration | None = None
+    """How the part of a billing period that is served is counted, where only that part of the amount holds: `seconds`,
+    `days` or `30_days`, as of a fee. Without it the whole amount does."""
+
+
+class Minimum(ProratedPart):
     """The least that is charged in a period, used or not."""
 
     kind: Literal["minimum"]
@@ -28,7 +37,7 @@ class Minimum(AdjustmentPart):
     """The least."""
 
 
-class Maximum(AdjustmentPart):
+class Maximum(ProratedPart):
     """The most that is charged in a period."""
 
     kind: Literal["maximum"]
@@ -56,7 +65,7 @@ class Surcharge(AdjustmentPart):
     """How much more."""
 
 
-class Commitment(AdjustmentPart):
+class Commitment(ProratedPart):
     """An amount that was promised for each period."""
 
     kind: Literal["commitment"]
@@ -79,7 +88,8 @@ def adjustment_columns(adjustments: Sequence[Adjustment], currency: str, roundin
         true_up = adjustment.true_up if isinstance(adjustment, Commitment) else False
         values = (numbers.get("amount"), numbers.get("percent"), numbers.get("overage_multiplier"), true_up)
         written = json.dumps(shown, separators=(",", ":"))
-        yield place, adjustment.kind, adjustment.of, *values, currency, currency_digits(currency), rounding, written
+        by = adjustment.prorate if isinstance(adjustment, ProratedPart) else None
+        yield place, adjustment.kind, adjustment.of, *values, currency, currency_digits(currency), rounding, by, written
 
 
 def _numbers(adjustment: Adjustment) -> Mapping[str, Decimal]:

@@ -53,9 +53,14 @@ class Charge:
             before=tuple(it.step for it in self.before),
             tier_level=self.tier_level,
             tier_together=self.tier_together,
-            splits=self.tier_level != "line" and self.tier_mode == "graduated" and self._has_tiers(),
+            splits=self._splits(),
             after=tuple(it.step for it in self.after),
         )
+
+    def _splits(self) -> bool:
+        """Whether an event or a day can fall into several tiers: a day has events of several sizes."""
+        by_size = self.tier_mode == "cliff" and self.tier_level == "day"
+        return by_size or (self.tier_level != "line" and self.tier_mode == "graduated" and self._has_tiers())
 
     def _has_tiers(self) -> bool:
         """Bands whose steps look at a whole event together have one chain, however many tiers each of them has."""

@@ -28,19 +28,22 @@ def charge_findings(catalog: Catalog) -> Iterator[Finding]:
             continue
         charges = list(_charges(f"prices.{key}", price))
         in_wholes = all(_counts_wholes(key, catalog.meters[key]) for key in price.meter_keys)
-        for path, charge in charges:
-            yield from _cliffs(path, charge, price.currency)
-            yield from _unreachable(path, charge, in_wholes)
+        values = {compiled_meter(meter, catalog.meters[meter]).add for meter in price.meter_keys}
+        for path, field, charge in charges:
+            by_size = charge.tier_mode == "cliff" and values == {(charge.size,)}
+            if charge.tier_mode == "volume" or by_size:
+                yield from _cliffs(f"{path}.{field}", charge, price.currency, in_wholes)
+            yield from _unreachable(f"{path}.{field}", charge, in_wholes)
             yield from _steps(path, charge)
         has_adjustments = any(version.adjust for version in price.versions)
-        if not has_adjustments and all(map(_is_free, (charge for _, charge in charges))):
+        if not has_adjustments and all(map(_is_free, (charge for _, _, charge in charges))):
             message = "The price charges nothing, whatever is used."
             cure = "Write its amounts, unless the usage is free."
             yield warning("price_charges_nothing", f"prices.{key}", "", message, cure)
 
 
-def _charges(path: str, price: UsagePrice) -> Iterator[tuple[str, Charge]]:
-    """The different charges of each version and band, with their path."""
+def _charges(path: str, price: UsagePrice) -> Iterator[tuple[str, str, Charge]]:
+    """The different charges of each version and band, with their path and the field that has their tiers."""
     versions: Sequence[Version] = price.versions
     for index, version in enumerate(versions):
         place = f"{path}.versions[{index}]"
@@ -49,29 +52,49 @@ def _charges(path: str, price: UsagePrice) -> Iterator[tuple[str, Charge]]:
         for where, numbers in [(place, version), *bands]:
             seen: list[Charge] = []
             for cell in price.cells():
-                charge = numbers.charge_of(cell)
+                charge = price.shaped(numbers.charge_of(cell))
                 if charge not in seen:
                     seen.append(charge)
-                    yield where, charge
+                    yield where, _tiers_field(numbers), charge
 
 
-def _cliffs(path: str, charge: Charge, currency: str) -> Iterator[Finding]:
-    """Volume tiers whose end costs more than what is just above it."""
-    if charge.tier_mode != "volume":
-        return
+def _tiers_field(numbers: Version) -> str:
+    return next(
+        (name for name in ("chain_tiers", "block_tiers", "capacity_tiers") if getattr(numbers, name, ())), "tiers"
+    )
+
+
+def _cliffs(path: str, charge: Charge, currency: str, in_wholes: bool) -> Iterator[Finding]:
+    """Tiers that all of a quantity falls into, whose end costs more than what is just above it: volume tiers, and those
+    of an event by the same property that is its quantity."""
     behind = " (of the quantity behind the steps before the tiers)" if charge.before else ""
+    steps_whole = _stays_whole(charge.before, in_wholes)
     for (place, lower), (_, upper) in pairwise(enumerate(charge.tiers)):
         edge = lower.to_quantity
         assert edge is not None, "only the last tier is open"
-        here, above = _total(lower, edge, charge.per), _total(upper, edge, charge.per, above=True)
+        last, following = (Decimal(int(edge)), Decimal(int(edge) + 1)) if steps_whole else (edge, None)
+        if _is_beyond(last, following, lower, upper):
+            continue
+        here = _total(lower, last, charge.per)
+        above = _total(upper, following or last, charge.per, above=following is None)
         if above >= here:
             continue
+        units = decimal_text(last)
+        bought = f"an event of {units} units costs" if charge.tier_mode == "cliff" else f"{units} units cost"
+        more = f"{decimal_text(following)} units" if following is not None else "anything above them"
         message = (
-            f"Buying more costs less{behind}: {decimal_text(edge)} units cost {_shown(here)} {currency}, "
-            f"anything above them {_shown(above)} {currency}{_until(upper, here, charge.per)}."
+            f"Buying more costs less{behind}: {bought} {_shown(here)} {currency}, "
+            f"{more} {_shown(above)} {currency}{_until(upper, here, charge.per)}."
         )
         cure = "Use graduated tiers, or flat amounts that make up for the difference, unless that is meant."
-        yield warning("volume_cliff", f"{path}.tiers[{place}].up_to", decimal_text(edge), message, cure)
+        yield warning("volume_cliff", f"{path}[{place}].up_to", decimal_text(edge), message, cure)
+
+
+def _is_beyond(last: Decimal, following: Decimal | None, lower: TierRow, upper: TierRow) -> bool:
+    """Whether no whole quantity is in one of two tiers: such tiers are found by themselves."""
+    if following is None:
+        return False
+    return last <= lower.from_quantity or (upper.to_quantity is not None and following > upper.to_quantity)
 
 
 def _total(tier: TierRow, quantity: Decimal, per: int, *, above: bool = False) -> Decimal:
@@ -103,12 +126,12 @@ def _shown(number: Decimal) -> str:
 
 def _unreachable(path: str, charge: Charge, in_wholes: bool) -> Iterator[Finding]:
     """Tiers above the most that a step lets through, and volume tiers that no whole quantity falls into."""
-    most = _most(charge.before) if charge.tier_level == "line" and charge.tier_together == "row" else None
+    most = _most(charge) if charge.tier_together == "row" else None
     in_wholes = _stays_whole(charge.before, in_wholes)
     if charge.tier_mode == "cliff":
         return
     for index, tier in enumerate(charge.tiers):
-        place = f"{path}.tiers[{index}]"
+        place = f"{path}[{index}]"
         if most is not None and tier.from_quantity >= most:
             message = f"No quantity reaches this tier: a step before it lets at most {decimal_text(most)} through."
             yield warning("unreachable_tier", place, decimal_text(tier.from_quantity), message, "Remove the tier.")
@@ -135,10 +158,11 @@ def _has_no_whole(tier: TierRow) -> bool:
     return tier.to_quantity is not None and int(tier.to_quantity) <= int(tier.from_quantity) and tier.to_quantity > 0
 
 
-def _most(steps: Sequence[StepNumbers]) -> Decimal | None:
-    """The most that the steps let through, where the last that changes a whole line's quantity says so."""
-    for it in reversed(steps):
-        if it.step.level != "line":
+def _most(charge: Charge) -> Decimal | None:
+    """The most that the steps let through to the tiers, where the last that changes a quantity says so: of a line, or
+    of each day or event where tiers are filled by these."""
+    for it in reversed(charge.before):
+        if it.step.level != charge.tier_level:
             return None
         most = _number(it, "maximum")
         if most is not None or it.step.operator == "weight":

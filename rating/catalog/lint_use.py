@@ -8,6 +8,7 @@ from rating.catalog.findings import Finding, error, warning
 from rating.catalog.model import Catalog
 from rating.catalog.presets import FeePrice
 from rating.catalog.problems import listed, show
+from rating.core import book
 from rating.core.book import Filter
 
 Match = Mapping[str, str]
@@ -41,6 +42,9 @@ def _meters(catalog: Catalog) -> Iterator[Finding]:
         if key not in used:
             message = "No price and no feature uses this meter: it measures, and nothing is charged for it."
             yield warning("unpriced_meter", f"meters.{key}", "", message, "Add a price for it, or remove it.")
+        for name in sorted(_contradicted(_filters(catalog, key))):
+            message = f"No value of `{name}` passes all filters of this meter: it reads no event."
+            yield error("reads_nothing", f"meters.{key}.filters", show(name), message, "Correct the filters.")
 
 
 def _prices(catalog: Catalog, planned: set[str]) -> Iterator[Finding]:
@@ -51,7 +55,12 @@ def _prices(catalog: Catalog, planned: set[str]) -> Iterator[Finding]:
         if isinstance(price, FeePrice):
             continue
         for cell in price.cells():
-            broken = [m for m in cell.meters if not _can_match(_filters(catalog, m), cell.match)]
+            unknown = sorted(name for name, value in cell.match.items() if not _is_label(catalog, name, value))
+            for name in unknown:
+                message = f"No prefix of `{name}` leads to this value: the price never applies."
+                cure = "Correct the value, or add its prefixes."
+                yield error("never_matches", f"prices.{key}.match.{name}", cell.match[name], message, cure)
+            broken = [m for m in cell.meters if not _can_match(compiled_meter(m, catalog.meters[m]), cell.match)]
             if cell.match and broken:
                 message = f"The filters of {listed(broken, 'and')} let no such usage through: the price never applies."
                 values = ", ".join(f"{name}: {value}" for name, value in sorted(cell.match.items()))
@@ -59,12 +68,40 @@ def _prices(catalog: Catalog, planned: set[str]) -> Iterator[Finding]:
                 yield error("never_matches", f"prices.{key}.match", values, message, cure)
 
 
+def _is_label(catalog: Catalog, dimension: str, value: str) -> bool:
+    """Whether a value can be: of a dimension that prefixes decide it is one of their labels."""
+    table = catalog.prefixes.get(dimension)
+    return table is None or value in table.labels
+
+
 def _filters(catalog: Catalog, meter: str) -> Sequence[Filter]:
     return compiled_meter(meter, catalog.meters[meter]).filters
 
 
-def _can_match(filters: Sequence[Filter], match: Match) -> bool:
-    return all(_passes(rule, match[rule.property]) for rule in filters if rule.property in match)
+def _contradicted(filters: Sequence[Filter]) -> set[str]:
+    """The properties of which no value passes all filters. Ranges of numbers are checked when the catalog is read."""
+    by_property: dict[str, list[Filter]] = {}
+    for rule in filters:
+        by_property.setdefault(rule.property, []).append(rule)
+    return {name for name, rules in by_property.items() if not _some_value_passes(rules)}
+
+
+def _some_value_passes(rules: Sequence[Filter]) -> bool:
+    listed_values = [rule.values for rule in rules if rule.operator == "in"]
+    others = [rule for rule in rules if rule.operator in ("in", "not_in", "prefix", "absent")]
+    if listed_values:
+        return any(all(_passes(rule, value) for rule in others) for value in listed_values[0])
+    is_absent = any(rule.operator == "absent" for rule in rules)
+    return not (is_absent and any(rule.operator not in ("absent", "not_in") for rule in rules))
+
+
+def _can_match(meter: book.Meter, match: Match) -> bool:
+    """Whether the meter lets usage with these values through, whatever else it has."""
+    if not all(_passes(rule, match[rule.property]) for rule in meter.filters if rule.property in match):
+        return False
+    return not any(
+        all(rule.property in match and _passes(rule, match[rule.property]) for rule in rules) for rules in meter.exclude
+    )
 
 
 def _passes(rule: Filter, value: str) -> bool:

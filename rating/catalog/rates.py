@@ -29,6 +29,7 @@ _NUMBERS: dict[Operator, pl.Schema] = {
     "allow": schema.ALLOW,
     "clamp": schema.CLAMP,
     "compose": schema.COMPOSE,
+    "prorate": schema.PRORATE,
 }
 
 
@@ -45,6 +46,7 @@ class Rates:
     allowances: pl.DataFrame
     clamps: pl.DataFrame
     compositions: pl.DataFrame
+    prorations: pl.DataFrame
 
 
 def rates_of(prices: Mapping[str, Price], in_allowances: Collection[str] = ()) -> Rates:

@@ -1,8 +1,8 @@
 """Rounding each event: the charge of a price whose amounts are rounded event by event, and the lines are their sums.
 
 Usage then runs through the whole chain event by event. Tiers and allowances of a line are filled in the order of time,
-as they are anyway; what cannot be cut into events (packages of a whole line, the usage of days, the largest group) has
-no such charge.
+as they are anyway; what cannot be cut into events (packages of a whole line, the usage of days, the largest group, a
+flat amount that is due without any event) has no such charge.
 """
 
 from dataclasses import replace
@@ -29,7 +29,12 @@ def _rounded_events(charge: Charge, digits: int, rounding: str) -> Charge | None
     """The charge with each event's amount rounded; null where a step sees more than an event and cannot see less."""
     before = [_by_event(it) for it in charge.before]
     later = [it for it in charge.after if it.step.level != "event"]
-    if None in before or charge.tier_level == "day" or any(it.step.level == "day" for it in later):
+    if (
+        None in before
+        or charge.flat_when_unused
+        or charge.tier_level == "day"
+        or any(it.step.level == "day" for it in later)
+    ):
         return None
     together: Together = (
         "line" if charge.tier_level == "line" and charge.tier_together == "row" else charge.tier_together

@@ -15,9 +15,12 @@ any usage too. The version of a price in force when the subscription's part of t
 import polars as pl
 
 from rating.core.book import PriceBook
+from rating.core.coverage import with_payers
 from rating.core.lines import CHARGE_LINE, with_line_ids
 from rating.core.money import ZERO, product, quotient, round_by_currency
-from rating.core.schema import AMOUNT
+from rating.core.operators.prorate import part_of
+from rating.core.proration import parts_of_periods
+from rating.core.schema import AMOUNT, PAYER
 
 _ONE, _HUNDRED = pl.lit(1, dtype=AMOUNT), pl.lit(100, dtype=AMOUNT)
 
@@ -34,10 +37,21 @@ def adjusted(lines: pl.DataFrame, served: pl.DataFrame, book: PriceBook, period:
 def _due(served: pl.DataFrame, book: PriceBook, scope: str) -> pl.DataFrame:
     """One row for each adjustment of each subscription: SERVICE_PERIOD beside ADJUSTMENT."""
     adjustments = book.adjustments.filter(pl.col("scope") == scope)
+    due = _prorated(with_payers(served).join(adjustments, on="plan", validate="m:m"), served)
     if scope == "plan":
-        return served.join(adjustments, on="plan", validate="m:m").with_columns(price=pl.lit(None, dtype=pl.String))
-    due = served.join(adjustments, on="plan", validate="m:m")
+        return due.with_columns(price=pl.lit(None, dtype=pl.String))
     return due.filter(pl.col("from") >= pl.col("effective_from"), pl.col("from") < pl.col("effective_to"))
+
+
+def _prorated(due: pl.DataFrame, served: pl.DataFrame) -> pl.DataFrame:
+    """`value` is the part of the amount that holds, and `numbers` says so, where the adjustment prorates."""
+    known = due.join(parts_of_periods(served), on=[PAYER, "by"], how="left", validate="m:1", maintain_order="left")
+    part = pl.struct("by", pl.col("served", "whole").cast(pl.String)).struct.json_encode()
+    numbers = pl.concat_str(pl.col("numbers").str.strip_suffix("}"), pl.lit(","), part.str.strip_prefix("{"))
+    prorated = {"value": part_of(pl.col("value")), "numbers": numbers}
+    is_prorated = pl.col("by").is_not_null()
+    changed = {name: pl.when(is_prorated).then(one).otherwise(name) for name, one in prorated.items()}
+    return known.with_columns(**changed).drop("served", "whole")
 
 
 def _lines(due: pl.DataFrame, lines: pl.DataFrame, scope: str, book: PriceBook, period: str) -> pl.DataFrame:

@@ -17,8 +17,9 @@ from typing import Literal
 import polars as pl
 
 from rating.core.book import PriceBook
+from rating.core.coverage import with_payers
 from rating.core.money import ZERO
-from rating.core.schema import AMOUNT
+from rating.core.schema import AMOUNT, PAYER
 
 ROLLED_OVER = pl.Schema({"subscription": pl.String(), "allowance": pl.String(), "rolled_over": AMOUNT})
 """One row is what one subscription takes from the period before into this one's allowance, above zero."""
@@ -67,5 +68,5 @@ def _rolling(book: PriceBook) -> pl.DataFrame:
 
 def _held(usage: pl.LazyFrame, served: pl.DataFrame, book: PriceBook, how: Literal["inner", "left"]) -> pl.LazyFrame:
     """The rows whose price is in an allowance of their plan (all rows when it is "left"), with PLAN_ALLOWANCE."""
-    owned = usage.join(served.lazy().select("subscription", "plan"), on="subscription", validate="m:1")
+    owned = usage.join(with_payers(served).lazy().select(PAYER, "subscription", "plan"), on=PAYER, validate="m:1")
     return owned.join(book.plan_allowances.lazy(), on=["plan", "price"], how=how, validate="m:1")

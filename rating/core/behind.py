@@ -70,7 +70,7 @@ def events_behind(
     """EVENTS_BEHIND of the `lines` (CHARGE_LINE of a run of the same arguments) whose meters sum or count, by line."""
     served = service_periods(subscriptions, month)
     bounds = scan_bounds(served, month)
-    in_scan = usage.events.filter(pl.col("time") >= bounds[0], pl.col("time") < bounds[1])
+    in_scan = usage.between(*bounds).events
     paid = subscribed_usage(in_scan, with_numbers(subjects, usage.subjects), served)
     found = [_spans(part.rows, lines) for part in events_of_lines(paid, lines, served, book, bounds)]
     return pl.concat([EVENTS_BEHIND.to_frame(), *found]).sort("line")

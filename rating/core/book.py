@@ -146,6 +146,7 @@ class PriceBook:
     allowances: pl.DataFrame
     clamps: pl.DataFrame
     compositions: pl.DataFrame
+    prorations: pl.DataFrame
     adjustments: pl.DataFrame
     plan_allowances: pl.DataFrame
     credits: pl.DataFrame

@@ -6,7 +6,7 @@ boundaries are few. So each event is put between two boundaries, usage is summed
 by the bucket's lower edge: aggregate first, price after, and still exact to the event.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
@@ -36,6 +36,11 @@ class Boundaries:
             *(day_column(days.zone) for days in self.days if days.tells_apart),
             *(size_column(size) for size, _ in self.sizes),
         ]
+
+    @property
+    def key(self) -> Hashable:
+        """What equal boundaries have in common."""
+        return self.versions, self.clocks, self.sizes, tuple((day.zone, day.dates, day.classes) for day in self.days)
 
 
 def clock_column(time_zone: str) -> str:

@@ -26,14 +26,14 @@ from rating.core.operators.compose import compose
 from rating.core.operators.credit import credit
 from rating.core.operators.partition import largest
 from rating.core.operators.price import price, with_amount_of_one
-from rating.core.operators.prorate import prorate
+from rating.core.operators.prorate import SHOWN, prorate
 from rating.core.operators.tier import tier
 from rating.core.operators.weight import BEGINS, weight
-from rating.core.schema import AMOUNT, LINE, OPERATION, QUANTITY, TIER_AMOUNT, property_column
+from rating.core.schema import AMOUNT, LINE, OPERATION, PAYER, QUANTITY, TIER_AMOUNT, property_column
 
 _KEYS: dict[Level, list[str]] = {"event": ["event", "time", "day"], "day": ["day"], "line": []}
 _TIER_NUMBERS = ("from_quantity", "to_quantity", "unit_amount", "per", "flat_amount", "percent")
-_POOL = ["subscription", "pool"]
+_POOL = [PAYER, "pool"]
 """The lines of one version of a price."""
 _TOGETHER: dict[Together, list[str]] = {
     "row": [],
@@ -44,8 +44,8 @@ _TOGETHER: dict[Together, list[str]] = {
     "price": _POOL,
     "price_by_day": [*_POOL, "day"],
     "plan": [],  # core/allowances.py has said what each row may use
-    "bands": ["subscription", "price", "meter"],
-    "event": ["subscription", "price", "meter", "event"],
+    "bands": [PAYER, "price", "meter"],
+    "event": [PAYER, "price", "meter", "event"],
 }
 """The rows that use one allowance, fill one set of tiers, or of which the largest is taken."""
 
@@ -59,9 +59,9 @@ class Charged:
     tiers: pl.LazyFrame
 
 
-def charge(usage: pl.LazyFrame, book: PriceBook) -> list[Charged]:
-    """Run PRICED_USAGE through the chains of its rates, one result a chain."""
-    return [_charge(_usage_of(usage, place, book), chain, book) for place, chain in enumerate(book.chains)]
+def charge(usage: pl.LazyFrame, book: PriceBook, parts: pl.DataFrame) -> list[Charged]:
+    """Run PRICED_USAGE through the chains of its rates, one result a chain. `parts` is PART of its payers."""
+    return [_charge(_usage_of(usage, place, book), chain, book, parts) for place, chain in enumerate(book.chains)]
 
 
 def _usage_of(usage: pl.LazyFrame, chain: int, book: PriceBook) -> pl.LazyFrame:
@@ -70,18 +70,18 @@ def _usage_of(usage: pl.LazyFrame, chain: int, book: PriceBook) -> pl.LazyFrame:
     return usage.join(rates, on="rate", validate="m:1").with_columns(quantity=quantity, metered=quantity)
 
 
-def _charge(rows: pl.LazyFrame, chain: Chain, book: PriceBook) -> Charged:
+def _charge(rows: pl.LazyFrame, chain: Chain, book: PriceBook, parts: pl.DataFrame) -> Charged:
     level = chain.level
     for place, step in enumerate(chain.before):
         rows, level = _summed(rows, level, step.level), step.level
         rows = _before(rows, step, place, book).with_columns(pl.col("quantity").alias(f"after_{place}"))
-    parts = _parts(priced(_summed(rows, level, chain.tier_level), chain, book))
-    lines = _sums(parts, LINE, ["quantity", "metered", "tier_amount", "amount"])
+    tiers = _parts(priced(_summed(rows, level, chain.tier_level), chain, book))
+    lines = _sums(tiers, LINE, ["quantity", "metered", "tier_amount", "amount"])
     finer = len(_finer(chain))
     for place, step in enumerate(chain.after[finer:], len(chain.before) + finer):
-        lines = _after(lines, step, place, book).with_columns(pl.col("amount").alias(f"after_{place}"))
-    tiers = parts.with_columns(amount="tier_amount").select(*LINE, *TIER_AMOUNT)
-    return Charged(_described(lines, chain, book), tiers)
+        lines = _on_line(lines, step, place, book, parts).with_columns(pl.col("amount").alias(f"after_{place}"))
+    shown = tiers.with_columns(amount="tier_amount").select(*LINE, *TIER_AMOUNT)
+    return Charged(_described(lines, chain, book), shown)
 
 
 def priced(rows: pl.LazyFrame, chain: Chain, book: PriceBook) -> pl.LazyFrame:
@@ -118,12 +118,18 @@ def _before(rows: pl.LazyFrame, step: Step, place: int, book: PriceBook) -> pl.L
         case "allow" if step.together == "plan":
             return rows.with_columns(quantity=(pl.col("quantity") - pl.col("allowed").fill_null(ZERO)).cast(AMOUNT))
         case "allow":
-            return allow(rows, _numbers(book.allowances, place), _TOGETHER[step.together], _order(step.level))
+            return allow(rows, _numbers(book.allowances, place), _TOGETHER[step.together], _order_of_usage(step.level))
         case "credit":
             return credit(rows)
         case "partition":
-            return largest(rows, _TOGETHER[step.together], _order(step.level))
+            return largest(rows, _TOGETHER[step.together], _order_of_usage(step.level))
     raise AssertionError(f"{step.operator} does not change a quantity")
+
+
+def _on_line(lines: pl.LazyFrame, step: Step, place: int, book: PriceBook, parts: pl.DataFrame) -> pl.LazyFrame:
+    if step.operator == "prorate":
+        return prorate(lines, _numbers(book.prorations, place), parts.lazy())
+    return _after(lines, step, place, book)
 
 
 def _after(rows: pl.LazyFrame, step: Step, place: int, book: PriceBook) -> pl.LazyFrame:
@@ -132,8 +138,6 @@ def _after(rows: pl.LazyFrame, step: Step, place: int, book: PriceBook) -> pl.La
             return clamp(rows, _numbers(book.clamps, place))
         case "compose":
             return compose(rows, _numbers(book.compositions, place))
-        case "prorate":
-            return prorate(rows)
         case "partition":
             pooled = rows.join(book.rates.lazy().select("rate", "pool"), on="rate", validate="m:1")
             return largest(pooled, _TOGETHER[step.together], _order(step.level), "amount").drop("pool")
@@ -146,7 +150,12 @@ def _numbers(parameters: pl.DataFrame, place: int) -> pl.LazyFrame:
 
 def _order(level: Level) -> list[str]:
     """In what order: by time, then as lines are told apart."""
-    return {"event": ["time", "event"], "day": ["day"], "line": []}[level] + ["rate", "group"]
+    return {"event": ["time", "event"], "day": ["day"], "line": []}[level] + ["rate", "group", "meter"]
+
+
+def _order_of_usage(level: Level) -> list[str]:
+    """The same for usage in front of its tiers, where a line has a row for each size of its events."""
+    return [*_order(level), "size_from"]
 
 
 def _tiered(rows: pl.LazyFrame, chain: Chain, book: PriceBook) -> pl.LazyFrame:
@@ -155,7 +164,7 @@ def _tiered(rows: pl.LazyFrame, chain: Chain, book: PriceBook) -> pl.LazyFrame:
     quantity, filled = pl.col("quantity"), ZERO
     if shared_by := _TOGETHER[chain.tier_together]:
         quantity = quantity.sum().over(shared_by)
-        filled = positive.cum_sum().over(shared_by, order_by=_order(chain.tier_level)) - positive
+        filled = positive.cum_sum().over(shared_by, order_by=_order_of_usage(chain.tier_level)) - positive
     elif chain.tier_level == "event" and BEGINS in rows.collect_schema():
         filled = pl.col(BEGINS).fill_null(ZERO).cast(AMOUNT)  # a part of an event goes on where the one before ended
     tiers = with_amount_of_one(book.tiers.lazy().join(book.rates.lazy().select("rate", "per"), on="rate"))
@@ -172,7 +181,7 @@ def _row_by_row(rows: pl.LazyFrame, step: Step, place: int, chain: Chain, book: 
     whole, used, is_first = pl.col("amount"), pl.col("quantity"), pl.lit(True)
     if chain.splits or step.level != chain.tier_level or has_parts:
         whole, used = whole.sum().over(key), used.sum().over(key)
-        order = [name for name in ("time", "tier", "event") if name in rows.collect_schema()]
+        order = [name for name in ("time", "tier", "event", "size_from") if name in rows.collect_schema()]
         is_first = _is_first(order, key)
     rows = rows.with_columns(own="amount", whole=whole, amount=whole, is_used=(used != 0) & is_first)
     change = pl.when("is_used").then(pl.col("amount") - pl.col("whole")).otherwise(ZERO)
@@ -230,6 +239,6 @@ def _steps(chain: Chain) -> Iterator[pl.Expr]:
             on=pl.lit("quantity" if place < len(chain.before) else "amount"),
             before=pl.col(value),
             after=pl.col(f"after_{place}"),
-            numbers=pl.col("numbers").list.get(place),
+            numbers=pl.col(SHOWN) if step.operator == "prorate" else pl.col("numbers").list.get(place),
         )
         value = f"after_{place}"

@@ -1,12 +1,14 @@
 """Who pays for an event: subject -> customer -> the subscription in force at the event's time."""
 
+from collections.abc import Hashable
+from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
 
 from rating.core.periods import Month, month_in_zones
-from rating.core.schema import INSTANT, SUBJECT_NUMBER, SUBSCRIPTION
-from rating.core.subjects import Usage, with_names
+from rating.core.schema import INSTANT, PAYER, SUBJECT_NUMBER, SUBSCRIPTION
+from rating.core.subjects import Usage, frame_key, with_names
 
 SERVICE_PERIOD = pl.Schema(
     {
@@ -18,9 +20,6 @@ SERVICE_PERIOD = pl.Schema(
     }
 )
 """One row is one subscription in one billing period. Subscriptions not in force during the period have no row."""
-
-PAYER = "payer"
-"""The number of a row of SERVICE_PERIOD: what stands for its subscription and plan while usage is summed."""
 
 
 PERIOD_LENGTH = "period_length"
@@ -45,15 +44,68 @@ def scan_bounds(served: pl.DataFrame, month: Month) -> tuple[datetime, datetime]
     return start, end
 
 
+_PAYING = [SUBJECT_NUMBER, PAYER, "from", "to"]
+
+
+@dataclass(frozen=True)
+class CommonPeriod:
+    """What most payers are served for, [`start`, `end`), in the time zone of all of them: SUBJECT_NUMBER and PAYER."""
+
+    start: datetime
+    end: datetime
+    time_zone: str
+    payers: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Usage within `scan_bounds` and who pays for it; `served` is SERVICE_PERIOD. `others` are the payers beside
+    those of the `common` period, null where nobody is served: SUBJECT_NUMBER, PAYER, `from`, `to`."""
+
+    usage: Usage
+    served: pl.DataFrame
+    common: CommonPeriod | None
+    others: pl.DataFrame
+
+    def key(self) -> Hashable:
+        """What tells who pays for what time from other payers and times."""
+        if self.common is None:
+            return frame_key(self.others)
+        common = self.common
+        return frame_key(self.others), common.start, common.end, common.time_zone, frame_key(common.payers)
+
+    def in_common(self, common: CommonPeriod) -> pl.LazyFrame:
+        """The events of the common period, whoever pays for them."""
+        return self.usage.between(common.start, common.end).events
+
+    def paid_by_others(self) -> pl.LazyFrame:
+        """Each event once for each of the other subscriptions that pays for it, with PAYER."""
+        return _paid_by(self.usage.events, self.others)
+
+
+def coverage(usage: Usage, subjects: pl.DataFrame, served: pl.DataFrame) -> Coverage:
+    """`usage` within `scan_bounds`, `subjects` SUBJECT with numbers, `served` SERVICE_PERIOD."""
+    payers = subjects.join(with_payers(served), on="customer")
+    kinds = payers.group_by("from", "to", "time_zone").len().sort("len", "from", "to", "time_zone", descending=True)
+    if kinds.is_empty():
+        return Coverage(usage, served, None, payers.select(_PAYING))
+    start, end, zone, _ = kinds.row(0)
+    is_common = (pl.col("from") == start) & (pl.col("to") == end) & (pl.col("time_zone") == zone)
+    common = CommonPeriod(start, end, zone, payers.filter(is_common).select(SUBJECT_NUMBER, PAYER))
+    return Coverage(usage, served, common, payers.filter(~is_common).select(_PAYING))
+
+
 def subscribed_usage(events: pl.LazyFrame, subjects: pl.DataFrame, served: pl.DataFrame) -> pl.LazyFrame:
     """Each event once for each subscription that pays for it, with PAYER.
 
     `subjects` is SUBJECT with numbers, `served` SERVICE_PERIOD. Drops events that no subscription covers: see
     `unsubscribed_usage`.
     """
-    payers = with_payers(served).select(PAYER, "customer", "from", "to")
-    paid_by = subjects.join(payers, on="customer").select(SUBJECT_NUMBER, PAYER, "from", "to")
-    covered = events.join(paid_by.lazy(), on=SUBJECT_NUMBER)
+    return _paid_by(events, subjects.join(with_payers(served), on="customer").select(_PAYING))
+
+
+def _paid_by(events: pl.LazyFrame, payers: pl.DataFrame) -> pl.LazyFrame:
+    covered = events.join(payers.lazy(), on=SUBJECT_NUMBER)
     return covered.filter(pl.col("time") >= pl.col("from"), pl.col("time") < pl.col("to")).drop("from", "to")
 
 
@@ -72,9 +124,9 @@ def with_payers(served: pl.DataFrame) -> pl.DataFrame:
 
 
 def period_lengths(served: pl.DataFrame) -> pl.DataFrame:
-    """The PERIOD_LENGTH of each `subscription`: of its whole billing period, also where it is served for a part."""
+    """The PERIOD_LENGTH of each PAYER: of its whole billing period, also where it is served for a part."""
     length = (pl.col("period_end") - pl.col("period_start")).dt.total_microseconds()
-    return served.select("subscription", length.alias(PERIOD_LENGTH))
+    return with_payers(served).select(PAYER, length.alias(PERIOD_LENGTH))
 
 
 def with_day(usage: pl.LazyFrame, served: pl.DataFrame) -> pl.LazyFrame:
@@ -95,8 +147,11 @@ def unsubscribed_usage(usage: Usage, subjects: pl.DataFrame, subscriptions: pl.D
     `subjects` is SUBJECT with numbers.
     """
     start, end = month_in_zones(month, ["UTC"]).select("period_start", "period_end").row(0)
-    in_month = usage.events.filter(pl.col("time") >= start, pl.col("time") < end).select(SUBJECT_NUMBER, "time")
-    terms = subjects.join(subscriptions, on="customer").select(SUBJECT_NUMBER, "starts_at", "ends_at")
+    all_terms = subjects.join(subscriptions, on="customer").select(SUBJECT_NUMBER, "starts_at", "ends_at")
+    covers_all = (pl.col("starts_at") <= start) & (pl.col("ends_at") >= end).fill_null(True)
+    covered = pl.col(SUBJECT_NUMBER).is_in(all_terms.filter(covers_all)[SUBJECT_NUMBER].unique().implode())
+    terms = all_terms.filter(~covered)
+    in_month = usage.between(start, end).events.filter(~covered).select(SUBJECT_NUMBER, "time")
     has_one = pl.len().over(SUBJECT_NUMBER) == 1
     uncovered = _outside_one(in_month, terms.filter(has_one), terms.filter(~has_one))
     reported = uncovered.group_by(SUBJECT_NUMBER).agg(

@@ -13,12 +13,13 @@ import polars as pl
 from rating.core.bands_split import lasts, longest, split
 from rating.core.book import Chain, Meter, PriceBook
 from rating.core.buckets import Boundaries, boundaries, instants, with_buckets
-from rating.core.coverage import PAYER, with_day, with_payers
+from rating.core.coverage import with_day, with_payers
+from rating.core.keys import numbered_keys
 from rating.core.matching import carried_properties, level_of, match_meter
 from rating.core.metering import families, metered_events
 from rating.core.metering.reading import counts, read, value_of
 from rating.core.operators.weight import BEGINS
-from rating.core.schema import INSTANT, QUANTITY, property_column
+from rating.core.schema import INSTANT, PAYER, QUANTITY, property_column
 
 LINE_NUMBER = "line_number"
 """The place of a charge line in the frame of lines, from 0."""
@@ -37,7 +38,7 @@ class EventsOfLines:
 
 
 @dataclass(frozen=True)
-class _Run:
+class RunMade:
     """What a rating run has made of its arguments."""
 
     lines: pl.DataFrame
@@ -55,7 +56,7 @@ def events_of_lines(
     """The events behind `lines` (CHARGE_LINE of one run), for each meter that sums or counts. `paid` is the run's
     `subscribed_usage` and `bounds` its `scan_bounds`."""
     named = {shape.meter for shape in book.shapes}
-    run = _Run(lines, served, book)
+    run = RunMade(lines, served, book)
     for family in families(book.meters):
         charging = [meter for meter in family if meter.key in named]
         if not charging:
@@ -81,22 +82,21 @@ def _value(meter: Meter, value: pl.Expr) -> pl.Expr:
 
 
 def _events_of(
-    meters: Sequence[Meter], each: pl.LazyFrame, keys: list[str], edges: Boundaries, run: _Run
+    meters: Sequence[Meter], each: pl.LazyFrame, keys: list[str], edges: Boundaries, run: RunMade
 ) -> Iterator[EventsOfLines]:
     """The events of meters that read the same: the key of each is looked up once, whatever number of meters."""
-    different = each.select(keys).unique().collect(engine="streaming").with_row_index("key")
-    compared = [name for name in keys if name == PAYER or different[name].n_unique() > 1]
     fine: list[str] = []
     if edges.sizes or any(level_of(meter, run.book) != "line" for meter in meters):
         present = each.collect_schema().names()
         fine = ["day", "events", *(name for name in (BEGINS, *carried_properties(run.book)) if name in present)]
         each = with_day(each, run.served)
     values = [f"quantity:{meter.key}" for meter in meters]
-    numbers = different.select("key", *compared).lazy()
-    numbered = each.join(numbers, on=compared, nulls_equal=True, validate="m:1")
-    rows = numbered.select("key", "time", *fine, *values, event="sequence").collect(engine="streaming")
+    columns = list(dict.fromkeys([*keys, "time", *fine, *values]))
+    read_once = each.select(*columns, event="sequence").collect(engine="streaming")
+    different, key = numbered_keys(read_once, keys)
+    rows = read_once.select("event", "time", *fine, *values).with_columns(key=key)
     for meter, value in zip(meters, values, strict=True):
-        found = _found_lines(different, meter, edges, run)
+        found = found_lines(different, meter, edges, run)
         places = different.select("key").join(found, on="key", how="left", maintain_order="left")
         size = [places["size_from"].gather(rows["key"])] if edges.sizes else []
         own = rows.select(
@@ -105,7 +105,7 @@ def _events_of(
         yield EventsOfLines(meter, own, found.select(LINE_NUMBER, "rate").unique())
 
 
-def _found_lines(keys: pl.DataFrame, meter: Meter, edges: Boundaries, run: _Run) -> pl.DataFrame:
+def found_lines(keys: pl.DataFrame, meter: Meter, edges: Boundaries, run: RunMade) -> pl.DataFrame:
     """For each `key` that is on a line its LINE_NUMBER, `rate` and `size_from`."""
     each = keys.lazy().with_columns(
         event=pl.col("key").cast(pl.Int64),
@@ -121,7 +121,7 @@ def _found_lines(keys: pl.DataFrame, meter: Meter, edges: Boundaries, run: _Run)
     told_apart = ["subscription", "price", "price_version", "window", "meter", "group"]
     known = run.lines.lazy().with_row_index(LINE_NUMBER).filter(pl.col("kind") == "usage")
     known = known.select(pl.col(LINE_NUMBER).cast(pl.Int32), *told_apart)
-    matched = priced.join(rates, on=["rate", "price"], validate="m:1").join(
-        known, on=told_apart, nulls_equal=True, validate="m:1"
-    )
+    owners = with_payers(run.served).lazy().select(PAYER, "subscription")
+    named = priced.join(owners, on=PAYER, validate="m:1").join(rates, on=["rate", "price"], validate="m:1")
+    matched = named.join(known, on=told_apart, nulls_equal=True, validate="m:1")
     return matched.select(LINE_NUMBER, "rate", "size_from", key=pl.col("event").cast(pl.UInt32)).collect()

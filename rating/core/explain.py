@@ -1,27 +1,37 @@
-"""Explain a charge line: its arithmetic, step by step, from the line alone."""
+"""Explain a charge line: its arithmetic, step by step, from the line alone, and in more words with its price book."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from datetime import datetime
+from decimal import Decimal, localcontext
 from typing import Any
 
+from rating.core.about import NOTHING_ABOUT, About, metered_how
 from rating.core.money import plain
+from rating.core.operator_words import TOGETHER, served_part, worded
+from rating.core.schema import AMOUNT
 
 Line = Mapping[str, Any]
-Numbers = Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step of the arithmetic: what was done, in words and numbers, and what came out."""
+    """One step of the arithmetic: what was done, in words and numbers, and what came out.
 
-    name: str  # meter | rate | an operator of the chain | tier | sum | round
+    `before` and `after` are the same numbers for programs, in `unit`: a currency, or null for quantities. They are null
+    where a step has none; of a tier, `before` is its quantity, and the line's `tiers` have the rest.
+    """
+
+    name: str  # meter | rate | an operator of the chain | tier | sum | round | the kind of an adjustment or credit
     text: str
     result: str
+    unit: str | None = None
+    before: str | None = None
+    after: str | None = None
 
 
-def explain(line: Line) -> list[Step]:
+def explain(line: Line, about: About = NOTHING_ABOUT) -> list[Step]:
     """The steps from the metered quantity to the rounded amount of `line` (a CHARGE_LINE row as a mapping).
 
     Every number of the line is in the steps, and the steps can be done again by hand.
@@ -29,147 +39,162 @@ def explain(line: Line) -> list[Step]:
     if line["kind"] == "credit":
         return [*_crediting(line)]
     if line["adjustment"] is not None:
-        return [_adjusting(line), _rounding(line)]
-    said = [it for it in line["operations"] if it["numbers"] != "{}" or it["before"] != it["after"]]
-    before = [_operator(line, step) for step in said if step["on"] == "quantity"]
-    after = [_operator(line, step) for step in said if step["on"] == "amount"]
-    tiers = [_tier(line, tier) for tier in line["tiers"]]
-    return [*_metering(line), _rate(line), *before, *tiers, *_sum(line), *after, _rounding(line)]
+        return [_adjusting(line, about), _rounding(line)]
+    operated = _operated(line, about)
+    before = [_operator(line, *it, about) for it in operated if it[0]["on"] == "quantity"]
+    after = [_operator(line, *it, about) for it in operated if it[0]["on"] == "amount"]
+    tiers = [_tier(line, tier, about) for tier in line["tiers"]]
+    return [*_metering(line, about), _rate(line, about), *before, *tiers, *_sum(line), *after, _rounding(line)]
 
 
-def _adjusting(line: Line) -> Step:
+def counted(count: int, what: str = "event") -> str:
+    """1 event, 2 events."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _operated(line: Line, about: About) -> list[tuple[Mapping[str, Any], Any]]:
+    """The operations that say something, with their steps of the chain where that is known."""
+    chain = about.chain
+    steps = [] if chain is None else [it for it in (*chain.before, *chain.after) if it.operator != "credit"]
+    rest, found = iter(steps), []
+    for it in line["operations"]:
+        step = None if it["operator"] in ("credit", "round") else next(rest, None)
+        changes = it["before"] != it["after"] or it["numbers"] not in ("{}", None)
+        is_used_up = it["operator"] == "allow" and about.allowance is not None
+        if changes or is_used_up or it["operator"] == "partition":
+            found.append((it, step))
+    return found
+
+
+def _priced(amount: Decimal, line: Line) -> str:
+    return f"{plain(amount)} {line['currency']}"
+
+
+def _adjusting(line: Line, about: About) -> Step:
     (operation,) = line["operations"]
-    numbers = json.loads(operation["numbers"])
     owner = f"price {line['price']}" if line["price"] is not None else f"plan {line['plan']}"
-    words = ", ".join(f"{name.replace('_', ' ')} {number}" for name, number in numbers.items())
-    text = f"{line['kind']} of {owner} ({words}) on {plain(operation['before'])} {line['currency']} of rounded lines"
-    return Step(line["kind"], text, f"{plain(line['amount'])} {line['currency']}")
+    lines = {"all": "lines", "usage": "lines of usage", "fees": "fees"}[about.counted]
+    said = _ADJUSTED[line["kind"]](line, operation["before"], json.loads(operation["numbers"]))
+    text = f"{said}; the rounded {lines} of {owner} come to {_priced(operation['before'], line)}"
+    result = _priced(line["amount"], line)
+    return Step(line["kind"], text, result, line["currency"], plain(operation["before"]), plain(operation["after"]))
+
+
+def _discounted(line: Line, charged: Decimal, numbers: Mapping[str, str]) -> str:
+    size = " and ".join(
+        f"{number} %" if name == "percent" else f"{number} {line['currency']}" for name, number in numbers.items()
+    )
+    capped = ", but no more than there is" if charged + line["amount"] == 0 and line["kind"] == "discount" else ""
+    return f"{line['kind']} of {size}{capped}"
+
+
+def _committed(line: Line, charged: Decimal, numbers: Mapping[str, str]) -> str:
+    promised = _for_period(numbers)
+    if charged <= promised:
+        return f"what is missing to the commitment of {_priced(promised, line)}{_part_of(numbers)}"
+    above, times = plain(charged - promised), numbers["overage_multiplier"]
+    over = f"{above} {line['currency']} above the commitment of {_priced(promised, line)}{_part_of(numbers)}"
+    return f"{over} cost {times} times as much: {above} x ({times} - 1)"
+
+
+def _limited(line: Line, charged: Decimal, numbers: Mapping[str, str]) -> str:
+    what = {"minimum": "missing to", "maximum": "above"}[line["kind"]]
+    return f"what is {what} the {line['kind']} of {_priced(_for_period(numbers), line)}{_part_of(numbers)}"
+
+
+def _for_period(numbers: Mapping[str, str]) -> Decimal:
+    """The amount of an adjustment for the part of the period that is served."""
+    amount = Decimal(numbers["amount"])
+    if "by" not in numbers:
+        return amount
+    with localcontext(prec=60):
+        part = amount * Decimal(numbers["served"]) / Decimal(numbers["whole"])
+        return part.quantize(Decimal(1).scaleb(-AMOUNT.scale))
+
+
+def _part_of(numbers: Mapping[str, str]) -> str:
+    return f" ({numbers['amount']} x {served_part(numbers)})" if "by" in numbers else ""
+
+
+_ADJUSTED = {
+    "minimum": _limited,
+    "maximum": _limited,
+    "discount": _discounted,
+    "surcharge": _discounted,
+    "commitment": _committed,
+}
 
 
 def _crediting(line: Line) -> Iterator[Step]:
     (operation,) = line["operations"]
     numbers, unit = json.loads(operation["numbers"]), line["currency"]
+    owner = f"price {line['price']}" if line["price"] is not None else f"plan {line['plan']}"
+    before, after = plain(operation["before"]), plain(operation["after"])
     text = (
-        f"grant {line['grant']} pays of line {line['pays']}: {plain(operation['before'])} {unit} to pay, "
-        f"{numbers['balance_before']} {unit} in the grant before, {numbers['balance_after']} {unit} after"
+        f"grant {line['grant']} pays {plain(-line['amount'])} of the {before} {unit} to pay of line {line['pays']} "
+        f"({owner}): {numbers['balance_before']} {unit} in the grant before, {numbers['balance_after']} {unit} after"
     )
-    yield Step("credit", text, f"{plain(line['amount'])} {unit}")
-    text = f"{plain(operation['after'])} less {plain(operation['before'])}, both rounded {line['rounding']}"
-    yield Step("round", text, f"{plain(line['rounded_amount'])} {unit}")
+    yield Step("credit", text, _priced(line["amount"], line), unit, before, after)
+    text = f"{before} {unit} to pay before and {after} {unit} after, each rounded {_mode(line)}: the difference"
+    rounded = plain(line["rounded_amount"])
+    yield Step("round", text, f"{rounded} {unit}", unit, plain(line["amount"]), rounded)
 
 
-def _metering(line: Line) -> list[Step]:
+def _metering(line: Line, about: About) -> list[Step]:
     if line["kind"] == "fee":
         return []
-    where = f" with {line['group']}" if line["group"] != "{}" else ""
-    text = f"{line['events']} events of {line['customer']} counted by meter {line['meter']}{where} in {line['period']}"
-    return [Step("meter", text, plain(line["quantity"]))]
+    values = json.loads(line["group"]).items()
+    where = "".join(f", {name} {'absent' if value is None else value}" for name, value in values)
+    how = f" ({metered_how(about.meter)})" if about.meter is not None else ""
+    text = f"{counted(line['events'])} of {line['customer']} by meter {line['meter']}{how}{where}, in {line['period']}"
+    return [Step("meter", text, plain(line["quantity"]), None, None, plain(line["quantity"]))]
 
 
-def _rate(line: Line) -> Step:
-    since = line["effective_from"].isoformat() if line["effective_from"] else "its beginning"
-    window = f", time-of-day window {line['window']}" if line["window"] is not None else ""
-    text = f"price {line['price']} ({line['model']}), version {line['price_version']} in force since {since}{window}"
-    return Step("rate", text, line["currency"])
+def _rate(line: Line, about: About) -> Step:
+    since = _instant(line["effective_from"]) if line["effective_from"] else "the beginning"
+    when = f": {about.band}" if about.band is not None else ""
+    band = f", band {line['window']}{when}" if line["window"] is not None else ""
+    text = f"price {line['price']} ({line['model']}), version {line['price_version']} in force since {since}"
+    return Step("rate", text + band + _shared_tiers(about), line["currency"])
 
 
-def _operator(line: Line, step: Mapping[str, Any]) -> Step:
-    numbers = json.loads(step["numbers"] or "{}")
-    each = {"event": "each event: ", "day": "each day: ", "line": ""}[step["level"]]
-    unit = f" {line['currency']}" if step["on"] == "amount" else ""
-    words = ", ".join(_WORDS[step["operator"]](numbers))
-    return Step(step["operator"], f"{plain(step['before'])}{unit}, {each}{words}", plain(step["after"]) + unit)
+def _shared_tiers(about: About) -> str:
+    if about.chain is None or about.chain.tier_together not in TOGETHER:
+        return ""
+    together = TOGETHER[about.chain.tier_together]
+    if about.tier_mode == "volume":
+        return f"; the sum of {together} chooses the tier"
+    return f"; {together} fill its tiers, one after the other"
 
 
-_CONVERTED = {"times_property": "x its {}", "instead_property": "its {}", "factor": "x {}", "divide_by": "/ {}"}
-_STEPPED = {"first": "the first {} whole", "increment": "in steps of {}"}
+def _instant(at: datetime) -> str:
+    text = at.isoformat().replace("+00:00", "Z")
+    return text.removesuffix("T00:00:00Z")
 
 
-def _weighted(numbers: Numbers) -> Iterator[str]:
-    yield from (words.format(numbers[name]) for name, words in _CONVERTED.items() if name in numbers)
-    if "rounding" in numbers:
-        yield {"up": "a started one is whole", "down": "whole ones only"}[numbers["rounding"]]
-    yield from (words.format(numbers[name]) for name, words in _STEPPED.items() if name in numbers)
-    if "increments" in numbers:
-        starts, sizes = numbers["increments_from"].split(), numbers["increments"].split()
-        yield from (f"{_sized(size)} from {start}" for start, size in zip(starts, sizes, strict=True))
-    yield from _clamped(numbers)
+def _operator(line: Line, operation: Mapping[str, Any], step: Any, about: About) -> Step:
+    unit = line["currency"] if operation["on"] == "amount" else None
+    before, after = plain(operation["before"]), plain(operation["after"])
+    text = worded(operation, unit or "", step, about.allowance)
+    return Step(operation["operator"], text, after + (f" {unit}" if unit else ""), unit, before, after)
 
 
-def _sized(size: str) -> str:
-    return "exact" if size == "exact" else f"begun increments of {size}"
-
-
-def _allowed(numbers: Numbers) -> Iterator[str]:
-    if not numbers:
-        yield "less what an allowance of the plan includes"
-    if "units" in numbers:
-        yield f"less {numbers['units']} included"
-    if "count" in numbers:
-        yield f"less the first {numbers['count']}, included"
-    if numbers.keys() >= {"units", "count"}:
-        yield "while either lasts" if numbers.get("either") == "true" else "while both last"
-
-
-def _clamped(numbers: Numbers) -> Iterator[str]:
-    if "minimum" in numbers:
-        yield f"at least {numbers['minimum']}"
-    if "maximum" in numbers:
-        yield f"at most {numbers['maximum']}"
-    if "multiple" in numbers:
-        yield f"to multiples of {numbers['multiple']}, {numbers['rounding'].replace('_', ' ')}"
-
-
-def _composed(numbers: Numbers) -> Iterator[str]:
-    if "percent" in numbers:
-        above = f" of what is above {numbers['above']}" if "above" in numbers else ""
-        yield f"{_signed(numbers['percent'])} %{above}"
-    if "fixed" in numbers:
-        yield _signed(numbers["fixed"])
-
-
-def _signed(number: str) -> str:
-    return f"- {number[1:]}" if number.startswith("-") else f"+ {number}"
-
-
-def _partitioned(numbers: Numbers) -> Iterator[str]:
-    yield "the largest group only"
-
-
-def _prorated(numbers: Numbers) -> Iterator[str]:
-    yield "the served part of the period"
-
-
-def _credited(numbers: Numbers) -> Iterator[str]:
-    yield "less what prepaid credits paid"
-
-
-_WORDS: dict[str, Callable[[Numbers], Iterator[str]]] = {
-    "weight": _weighted,
-    "allow": _allowed,
-    "clamp": _clamped,
-    "compose": _composed,
-    "partition": _partitioned,
-    "prorate": _prorated,
-    "credit": _credited,
-}
-
-
-def _tier(line: Line, tier: Mapping[str, Any]) -> Step:
+def _tier(line: Line, tier: Mapping[str, Any], about: About) -> Step:
     parts = [part for part in (_units(tier), _percent(tier), _flat(tier)) if part]
-    return Step(
-        "tier", f"{_range(line, tier)}: {' + '.join(parts) or '0'}", f"{plain(tier['amount'])} {line['currency']}"
-    )
+    text = f"{_range(line, tier, about)}: {' + '.join(parts) or plain(tier['quantity']) + ' x 0'}"
+    amount = plain(tier["amount"])
+    return Step("tier", text, f"{amount} {line['currency']}", line["currency"], plain(tier["quantity"]), amount)
 
 
-def _range(line: Line, tier: Mapping[str, Any]) -> str:
+def _range(line: Line, tier: Mapping[str, Any], about: About) -> str:
     if line["kind"] == "fee":
         return "fee, once" if line["model"] == "one_time" else "fee for the period"
     if tier["tier"] == 0 and tier["to_quantity"] is None:
         return "all units"
-    upper = f"up to {plain(tier['to_quantity'])}" if tier["to_quantity"] is not None else "and more"
-    measured = f"events with {line['size']}" if line["size"] is not None else "units"
-    return f"tier {tier['tier'] + 1}, {measured} above {plain(tier['from_quantity'])} {upper}"
+    upper = f" up to {plain(tier['to_quantity'])}" if tier["to_quantity"] is not None else ""
+    units = "all units of a quantity" if about.tier_mode == "volume" else "units"
+    measured = f"events with {line['size']}" if line["size"] is not None else units
+    return f"tier {tier['tier'] + 1}, {measured} above {plain(tier['from_quantity'])}{upper}"
 
 
 def _units(tier: Mapping[str, Any]) -> str:
@@ -187,6 +212,8 @@ def _flat(tier: Mapping[str, Any]) -> str:
     if not tier["flat_amount"]:
         return ""
     count = plain(tier["flat_count"])
+    if count == "0":
+        return ""
     return plain(tier["flat_amount"]) if count == "1" else f"{count} x {plain(tier['flat_amount'])}"
 
 
@@ -196,13 +223,21 @@ def _sum(line: Line) -> list[Step]:
     assert total == (changed[0] if changed else line["amount"]), "tiers must sum to their line"
     if len(line["tiers"]) < 2:
         return []
-    return [Step("sum", " + ".join(plain(t["amount"]) for t in line["tiers"]), f"{plain(total)} {line['currency']}")]
+    text = " + ".join(plain(t["amount"]) for t in line["tiers"])
+    return [Step("sum", text, _priced(total, line), line["currency"], None, plain(total))]
+
+
+def _mode(line: Line) -> str:
+    return str(line["rounding"].replace("_", " "))
 
 
 def _rounding(line: Line) -> Step:
-    mode = line["rounding"].replace("_", " ")
-    text = f"{plain(line['amount'])} {line['currency']} rounded once, {mode}"
+    text = f"{_priced(line['amount'], line)} rounded once, {_mode(line)}"
     for shown in (step for step in line["operations"] if step["on"] == "shown"):
-        others = f"with the other lines of the {shown['level']} to {json.loads(shown['numbers'])['digits']} decimals"
-        text = f"{plain(line['amount'])} {line['currency']}; the sum {others}, {mode}, shared by the largest remainder"
-    return Step("round", text, f"{plain(line['rounded_amount'])} {line['currency']}")
+        others = f"the sum of the lines of the {shown['level']} to {json.loads(shown['numbers'])['digits']} decimals"
+        text = (
+            f"{_priced(line['amount'], line)}; {others}, {_mode(line)}, and each line so that they add up to it "
+            "(largest remainder)"
+        )
+    rounded = plain(line["rounded_amount"])
+    return Step("round", text, f"{rounded} {line['currency']}", line["currency"], plain(line["amount"]), rounded)

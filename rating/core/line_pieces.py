@@ -26,6 +26,18 @@ def whole_pieces(owners: pl.DataFrame) -> pl.DataFrame:
 def pieces(owners: pl.DataFrame) -> pl.DataFrame:
     """PIECE of `owners`: one row an `owner` with the `weight` of its events, the `quantities` that steps on them made
     (a list of `operator`, `before`, `after`), its `tiers` (a list of `tier`, `quantity`, `amount`) and its `amount`."""
+    is_simple = (pl.col("quantities").list.len() == 0) & (pl.col("tiers").list.len() == 1)
+    return pl.concat([_of_one_tier(owners.filter(is_simple)), _of_several(owners.filter(~is_simple))])
+
+
+def _of_one_tier(owners: pl.DataFrame) -> pl.DataFrame:
+    """Those that no step takes anything from, and that have one tier: most, and much less to do."""
+    tier = pl.col("tiers").list.first().struct.field("tier")
+    rows = owners.select("owner", "amount", place=pl.lit(0), tier=tier, to="weight", **{"from": ZERO})
+    return rows.select(pl.col(name).cast(dtype) for name, dtype in PIECE.items())
+
+
+def _of_several(owners: pl.DataFrame) -> pl.DataFrame:
     freed = owners.lazy().with_columns(free=ZERO)
     for place in range(owners["quantities"].list.len().max() or 0):  # type: ignore[arg-type]
         freed = freed.with_columns(free=_free(pl.col("quantities").list.get(place, null_on_oob=True)))

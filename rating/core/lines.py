@@ -8,8 +8,9 @@ import polars_hash as plh
 
 from rating.core.book import PriceBook
 from rating.core.chain import Charged
+from rating.core.coverage import with_payers
 from rating.core.money import ROUNDED, grouped_sum, round_by_currency
-from rating.core.schema import AMOUNT, INSTANT, LINE, OPERATION, QUANTITY, TIER_AMOUNT
+from rating.core.schema import AMOUNT, INSTANT, LINE, OPERATION, PAYER, QUANTITY, TIER_AMOUNT
 
 CHARGE_LINE = pl.Schema(
     {
@@ -82,11 +83,11 @@ def charge_lines(tiered: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
 
 
 def _describe(lines: pl.LazyFrame, book: PriceBook, served: pl.DataFrame, period: str) -> pl.LazyFrame:
-    """The columns of CHARGE_LINE but its tiers, and `rate`, for lines with their sums."""
+    """The columns of CHARGE_LINE but its tiers, and PAYER and `rate`, for lines with their sums."""
     named = lines.join(book.rates.lazy().drop("numbers"), on="rate", validate="m:1").join(
         book.prices.lazy(), on="price", validate="m:1"
     )
-    owned = named.join(served.lazy(), on="subscription", validate="m:1")
+    owned = named.join(with_payers(served).lazy(), on=PAYER, validate="m:1")
     kinds = list(book.prices.select("rounding_digits", "rounding").unique().iter_rows())
     described = owned.with_columns(
         effective_from=pl.when(pl.col("effective_from") > _SINCE_EVER).then(pl.col("effective_from")),
@@ -99,7 +100,7 @@ def _describe(lines: pl.LazyFrame, book: PriceBook, served: pl.DataFrame, period
         rounded_amount=round_by_currency("amount", "rounding_digits", "rounding", kinds),
     )
     columns = [pl.col(n).cast(t) for n, t in CHARGE_LINE.items() if n not in ("line", "tiers")]
-    return with_line_ids(described.select("rate", *columns))
+    return with_line_ids(described.select(PAYER, "rate", *columns))
 
 
 def with_line_ids(lines: pl.LazyFrame) -> pl.LazyFrame:
@@ -126,10 +127,8 @@ def totals(lines: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
 
 
 def digest(lines: pl.DataFrame) -> str:
-    """SHA-256 over the lines as text, sorted by id: equal for equal lines whatever wrote or ordered them."""
-    hasher = hashlib.sha256()
-    ordered = lines.sort("line").select(CHARGE_LINE.names())
-    for part in ordered.iter_slices(100_000):
-        nested = [pl.struct(name).struct.json_encode().alias(name) for name in ("tiers", "operations")]
-        hasher.update(part.with_columns(nested).write_csv(include_header=False).encode())
-    return hasher.hexdigest()
+    """SHA-256 over the SHA-256 of each line as JSON, in the order of their ids: equal for equal lines whatever wrote or
+    ordered them."""
+    content = pl.struct(CHARGE_LINE.names()).struct.json_encode().alias("content")
+    each = lines.lazy().select("line", own=plh.concat_str(content).chash.sha2_256()).sort("line")
+    return hashlib.sha256("".join(each.collect(engine="streaming")["own"]).encode()).hexdigest()

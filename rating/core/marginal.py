@@ -7,8 +7,8 @@ of a line sum to it; rated_events.py shares such amounts among all who use them.
 gives nothing back, and what follows pays only above the highest total so far. Worked example: events of 3, 1 and 2 in
 packages of 2 at 1.00 with 3 units free cost 0, 1.00 and 1.00.
 
-All running totals of a line are priced at once, each as a line of its own. That is for chains that act on lines; a
-chain that acts on each event says by itself what each event costs.
+All running totals of a line are priced at once, each as the line of a payer of its own. That is for chains that act on
+lines; a chain that acts on each event says by itself what each event costs.
 """
 
 import polars as pl
@@ -17,10 +17,10 @@ from rating.core.book import PriceBook
 from rating.core.chain import charge
 from rating.core.matching import PRICED_USAGE
 from rating.core.money import ZERO
-from rating.core.schema import AMOUNT, INSTANT, LINE, QUANTITY
+from rating.core.proration import PART
+from rating.core.schema import AMOUNT, INSTANT, LINE, PAYER, QUANTITY
 
 _ORDER = ["time", "event"]
-_SEPARATOR = "\x1f"  # a subscription's key has no control character
 
 
 def marginal_amounts(usage: pl.DataFrame, book: PriceBook, *, no_refunds: bool = False) -> pl.DataFrame:
@@ -30,12 +30,11 @@ def marginal_amounts(usage: pl.DataFrame, book: PriceBook, *, no_refunds: bool =
     """
     chains = usage.join(book.rates, on="rate")["chain"].unique()
     assert all(book.chains[place].level == "line" for place in chains), "a chain by event prices each event by itself"
-    prefixes = usage.sort(*LINE, *_ORDER).with_columns(prefix=_name_of_prefix(), quantity=_so_far(no_refunds))
-    alone = prefixes.with_columns(
-        subscription="prefix", event=pl.lit(None, dtype=pl.Int64), time=pl.lit(None, dtype=INSTANT)
-    )
-    made = pl.concat([one.lines.select("subscription", *LINE[1:], "amount") for one in charge(_priced(alone), book)])
-    amounts = made.rename({"subscription": "prefix"}).collect()
+    prefixes = usage.sort(*LINE, *_ORDER).with_columns(quantity=_so_far(no_refunds)).with_row_index("prefix")
+    nothing = {"event": pl.lit(None, dtype=pl.Int64), "time": pl.lit(None, dtype=INSTANT)}
+    alone = prefixes.with_columns(pl.col("prefix").alias(PAYER), **nothing)
+    made = pl.concat([one.lines.select(*LINE, "amount") for one in charge(_priced(alone), book, PART.to_frame())])
+    amounts = made.rename({PAYER: "prefix"}).collect()
     found = prefixes.join(amounts, on=["prefix", *LINE[1:]], nulls_equal=True, validate="1:1", maintain_order="left")
     before = pl.col("amount").shift(1).over(LINE).fill_null(ZERO)
     return found.select(*LINE, "event", amount=(pl.col("amount") - before).cast(AMOUNT))
@@ -46,10 +45,6 @@ def _so_far(no_refunds: bool) -> pl.Expr:
     so_far = pl.col("quantity").cum_sum().over(LINE, order_by=_ORDER)
     highest = pl.max_horizontal(so_far.cum_max().over(LINE, order_by=_ORDER), ZERO)
     return (highest if no_refunds else so_far).cast(QUANTITY)
-
-
-def _name_of_prefix() -> pl.Expr:
-    return pl.format(f"{{}}{_SEPARATOR}{{}}", "subscription", "event")
 
 
 def _priced(usage: pl.DataFrame) -> pl.LazyFrame:

@@ -1,6 +1,6 @@
 """Which price and which rate usage pays: the price with the most matched dimensions, the rate in force at the event."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,15 +10,15 @@ from rating.core.bands import rates_in_force
 from rating.core.bands_split import lasts, longest, split
 from rating.core.book import Level, Meter, PriceBook, PriceShape
 from rating.core.buckets import Boundaries, boundaries, clock_column, day_column, instants, size_column, with_buckets
-from rating.core.coverage import PAYER, period_lengths, with_day, with_payers
-from rating.core.metering import adds_up, converted, measured, metered_events, summed_usage, totals_of
+from rating.core.coverage import period_lengths, with_day, with_payers
+from rating.core.metering import adds_up, converted, measured, metered_events
 from rating.core.money import grouped_sum
 from rating.core.operators.weight import BEGINS
-from rating.core.schema import INSTANT, QUANTITY, property_column
+from rating.core.schema import INSTANT, PAYER, QUANTITY, property_column
 
 PRICED_USAGE = pl.Schema(
     {
-        "subscription": pl.String(),
+        PAYER: pl.UInt32(),
         "price": pl.String(),
         "rate": pl.Int32(),
         "meter": pl.String(),
@@ -31,7 +31,7 @@ PRICED_USAGE = pl.Schema(
         "events": pl.Int64(),
     }
 )
-"""One row is the usage of one subscription that one rate prices, per group and, where it matters, per size bucket, day
+"""One row is the usage of one payer that one rate prices, per group and, where it matters, per size bucket, day
 or event. Events bring along the properties that their chain reads (`carried_properties`)."""
 
 
@@ -46,40 +46,27 @@ class Matched:
     unpriced: list[pl.LazyFrame]
 
 
-def match_family(
+def match_events(
     usage: pl.LazyFrame,
-    family: Sequence[Meter],
+    meters: Iterable[Meter],
     served: pl.DataFrame,
     book: PriceBook,
     bounds: tuple[datetime, datetime],
-) -> Matched:
-    """Meter `usage` (see `subscribed_usage`) once for a family of meters, and match what each has metered.
+) -> list[Matched]:
+    """What each of `meters` has metered, event by event, matched with its prices. `usage` is `subscribed_usage`."""
+    matches = []
+    for meter in meters:
+        start, end = bounds[0], bounds[1] + longest(usage, meter)
+        edges = boundaries(book, {meter.key}, start, end)
+        cuts = instants(edges, (), start, end) if lasts(meter) else []
+        each = _each_event(with_buckets(usage, edges), meter, served, edges, cuts)
+        matches.append(match_meter(each, meter, book, edges, served))
+    return matches
 
-    Meters that no price of the book names are left out: they measure without charging.
-    """
-    named = {shape.meter for shape in book.shapes}
-    charging = [meter for meter in family if meter.key in named]
-    if not charging:
-        return Matched([], [])
-    start, end = bounds[0], bounds[1] + longest(usage, charging[0])
-    edges = boundaries(book, {meter.key for meter in charging}, start, end)
-    bucketed = with_buckets(usage, edges)
-    levels = {meter.key: level_of(meter, book) for meter in charging}
-    alone = [meter for meter in charging if levels[meter.key] == "event" or lasts(meter)]
-    together = [meter for meter in charging if meter not in alone]
-    cuts = instants(edges, (), start, end) if lasts(charging[0]) else []
-    by = ["subscription", "plan", *_columns(charging[0].group_by), *edges.columns]
-    matches = [
-        *(
-            match_meter(_each_event(bucketed, meter, served, edges, cuts), meter, book, edges, served)
-            for meter in alone
-        ),
-        *(
-            match_meter(metered, meter, book, edges, served)
-            for meter, metered in _summed(bucketed, together, served, by, book)
-        ),
-    ]
-    return Matched([f for m in matches for f in m.priced], [f for m in matches for f in m.unpriced])
+
+def needs_events(meter: Meter, book: PriceBook) -> bool:
+    """Whether usage of the meter has to be looked at event by event."""
+    return lasts(meter) or level_of(meter, book) == "event"
 
 
 def level_of(meter: Meter, book: PriceBook) -> Level:
@@ -88,21 +75,6 @@ def level_of(meter: Meter, book: PriceBook) -> Level:
     chains = book.rates.filter(pl.col("price").is_in(pl.concat(prices).implode()))["chain"].unique()
     levels = {book.chains[chain].level for chain in chains}
     return next(level for level in ("event", "day", "line") if level in levels)
-
-
-def _summed(
-    usage: pl.LazyFrame, family: Sequence[Meter], served: pl.DataFrame, by: list[str], book: PriceBook
-) -> Iterator[tuple[Meter, pl.LazyFrame]]:
-    """What each meter has metered, one row for each value of `by`, and for each day where a price needs that."""
-    if not family:
-        return
-    if any(level_of(meter, book) == "day" for meter in family):
-        usage, by = with_day(usage, served), [*by, "day"]
-    keys = [PAYER, *(name for name in by if name not in ("subscription", "plan"))]
-    # collected here: left lazy, the events would be read and summed again for every meter (measured)
-    summed = summed_usage(usage, family, keys).collect(engine="streaming").lazy()
-    owned = summed.join(with_payers(served).lazy(), on=PAYER, validate="m:1")
-    yield from ((meter, totals_of(owned, meter, by)) for meter in family)
 
 
 def _each_event(
@@ -182,7 +154,7 @@ def _gathered(rows: pl.LazyFrame, meter: Meter, by: Sequence[str], served: pl.Da
     else:
         gathered = measured(rows, meter, by)
     if meter.of_period:
-        gathered = gathered.join(period_lengths(served).lazy(), on="subscription", validate="m:1")
+        gathered = gathered.join(period_lengths(served).lazy(), on=PAYER, validate="m:1")
     return converted(gathered, meter)
 
 
@@ -235,5 +207,5 @@ def _unpriced(rest: pl.LazyFrame, meter: Meter, served: pl.DataFrame) -> pl.Lazy
     """One row a plan, meter and group values: the `quantity` and `events` that no price of the plan covers."""
     used = rest.filter(pl.col("quantity") != 0) if adds_up(meter) else rest
     keyed = used.with_columns(meter=pl.lit(meter.key), group=_group(meter.group_by))
-    gathered = _gathered(keyed, meter, ["plan", "subscription", "meter", "group"], served)
+    gathered = _gathered(keyed, meter, ["plan", PAYER, "meter", "group"], served)
     return grouped_sum(gathered, ["plan", "meter", "group"], ["quantity"], pl.col("events").sum())

@@ -7,7 +7,8 @@ amount is exact and a larger result than 10^17 raises), and grouped sums carry a
 with more than 12 decimals on a quantity with 9 is rounded at the 21st decimal, half to even.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 
 import polars as pl
@@ -22,6 +23,17 @@ ZERO = pl.lit(Decimal(0), dtype=AMOUNT)
 
 class AmountOverflow(ArithmeticError):
     """An amount does not fit 17 digits before the point; nothing was rounded or wrapped, the run has no result."""
+
+
+@contextmanager
+def overflow_checked() -> Iterator[None]:
+    """Raises AmountOverflow where a query of the block says that a number does not fit."""
+    try:
+        yield
+    except (pl.exceptions.ComputeError, pl.exceptions.InvalidOperationError) as error:
+        if "overflow" in str(error) or "conversion from" in str(error):
+            raise AmountOverflow(f"an amount or quantity does not fit 17 digits before the point: {error}") from error
+        raise
 
 
 def product(left: pl.Expr, right: pl.Expr) -> pl.Expr:
@@ -68,7 +80,7 @@ def round_to_multiple(amount: pl.Expr, multiple: pl.Expr, mode: pl.Expr) -> pl.E
     size = amount.abs()
     rest = size % multiple.fill_null(one)
     base, half = size - rest, rest - (multiple - rest)
-    is_odd = quotient(base, multiple) % pl.lit(Decimal(2), dtype=AMOUNT) != 0
+    is_odd = base % (multiple + multiple) != 0  # and not of the quotient, which may not fit
     goes_up = (
         pl.when(mode == "up")
         .then(rest > 0)

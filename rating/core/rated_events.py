@@ -16,8 +16,9 @@ part of each piece that its own interval covers: (before, before + quantity], ti
 
 What nobody's quantity carries, such as a fee for usage of zero, goes with the first event. Within a piece amounts are
 differences of one running total, rounded half to even at the 21st decimal: so nothing is left over, and no event is off
-by more than that. A line of which no event is known (a fee, an adjustment, a credit, a meter that is no sum of its
-events) is one row without an event: the rows of a bill always sum to the bill.
+by more than that. A meter that is no sum says which of its events decide (event_readings.py). A line of which no event
+is known (a fee, an adjustment, a credit, a level over time) is one row without an event: the rows of a bill always sum
+to the bill.
 """
 
 from collections import defaultdict
@@ -29,13 +30,14 @@ import polars as pl
 from rating.core.book import EXACTLY, Chain, Meter, PriceBook
 from rating.core.chain import by_day, left_at, priced
 from rating.core.coverage import scan_bounds, service_periods, subscribed_usage
-from rating.core.event_lines import LINE_NUMBER, events_of_lines
+from rating.core.event_lines import LINE_NUMBER, RunMade, events_of_lines
+from rating.core.event_readings import events_of_readings
 from rating.core.event_shares import AMOUNT_DECIMALS, shares
 from rating.core.line_pieces import PRICED_TIER, pieces, whole_pieces
 from rating.core.metering import converted
 from rating.core.money import grouped_sum
 from rating.core.periods import Month
-from rating.core.schema import AMOUNT, INSTANT, LINE, QUANTITY
+from rating.core.schema import AMOUNT, INSTANT, LINE, PAYER, QUANTITY
 from rating.core.subjects import Usage, with_numbers
 
 RATED_EVENT = pl.Schema(
@@ -64,7 +66,7 @@ def rated_events(
     and chain, in no order of rows that means anything."""
     served = service_periods(subscriptions, month)
     start, end = scan_bounds(served, month)
-    in_scan = usage.events.filter(pl.col("time") >= start, pl.col("time") < end)
+    in_scan = usage.between(start, end).events
     paid = subscribed_usage(in_scan, with_numbers(subjects, usage.subjects), served)
     numbered = lines.with_row_index("owner").with_columns(pl.col("owner").cast(pl.Int32))
     found_lines, finer = [pl.Series("owner", [], dtype=pl.Int32)], _Finer()
@@ -77,6 +79,12 @@ def rated_events(
                 finer.add(chain, is_sized, _of_lines(rows, own), own, found.meter)
             else:
                 yield _named(_of_whole_lines(_of_lines(rows, own), own, found.meter), lines)
+    for found in events_of_readings(paid, RunMade(lines, served, book), (start, end)):
+        known = numbered.join(_rates(found.rates, book), on="owner", validate="1:1").filter(~pl.col("is_sized"))
+        found_lines.append(known["owner"])
+        rows = _of_lines(found.rows.rename({LINE_NUMBER: "owner"}), known)
+        weighed = _in_proportion(rows, known.select("owner", amount=pl.col("quantity").cast(AMOUNT)))
+        yield _named(_of_lines_by_weight(weighed, known, AMOUNT_DECIMALS), lines)
     for chain, events, own in finer.by_chain(book):
         yield _named(_step_by_step(events, own, chain, book), lines)
     yield _without_events(numbered.filter(~pl.col("owner").is_in(pl.concat(found_lines).implode())))
@@ -125,6 +133,12 @@ def _converted(rows: pl.DataFrame, meter: Meter) -> pl.DataFrame:
     """Rows with their part of the metered quantity as `quantity` and `weight`: a meter converts sums of events."""
     sums = grouped_sum(rows.lazy(), ["owner"], ["quantity"], pl.len().cast(pl.Int64).alias("events")).collect()
     metered = converted(sums.lazy(), meter).select("owner", amount=pl.col("quantity").cast(AMOUNT)).collect()
+    return _in_proportion(rows, metered)
+
+
+def _in_proportion(rows: pl.DataFrame, metered: pl.DataFrame) -> pl.DataFrame:
+    """Rows with their part of the metered quantity (`amount` of each `owner`) as `quantity` and `weight`, in proportion
+    to what they have as `quantity`."""
     weights = rows.with_columns(quantity=pl.col("quantity").cast(AMOUNT), weight=pl.col("quantity").cast(AMOUNT))
     made = shares(weights, whole_pieces(_with_weights(metered, weights)), QUANTITY.scale)
     return made.with_columns(quantity="share").rename({"share": "weight"}).drop("tier")
@@ -150,7 +164,8 @@ def _step_by_step(rows: pl.DataFrame, lines: pl.DataFrame, chain: Chain, book: P
 def _keyed(rows: pl.DataFrame, lines: pl.DataFrame) -> pl.LazyFrame:
     """Rows as a chain takes them, with numbers for the names in LINE: in the order of the names, where that matters."""
     names = ("subscription", "price", "meter", "group")
-    keys = lines.select("owner", "rate", "pool", *(pl.col(name).rank("dense").cast(pl.Int32) for name in names))
+    numbers = [pl.col(name).rank("dense").cast(pl.Int32) for name in names]
+    keys = lines.select("owner", "rate", "pool", *numbers).rename({"subscription": PAYER})
     quantity = pl.col("quantity").cast(AMOUNT)
     unknown = {"size_from": QUANTITY, "allowed": AMOUNT}  # what a plan's allowance covers is known of lines alone
     absent = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in unknown.items() if name not in rows.columns]

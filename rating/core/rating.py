@@ -4,35 +4,38 @@ One lazy query for all customers and all prices. The loops go over families of m
 that prices have, and build that query; nothing loops over customers, prices, tiers or events.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import polars as pl
 
 from rating.core.adjustments import adjusted
+from rating.core.aggregation import match_sums
 from rating.core.allowances import rolled_over, rolls_over, with_allowed
 from rating.core.book import PriceBook
 from rating.core.chain import charge
-from rating.core.coverage import scan_bounds, service_periods, subscribed_usage, unsubscribed_usage
-from rating.core.credits.bills import NO_CREDITS, Billed, Credits, billed
+from rating.core.coverage import coverage, scan_bounds, service_periods, subscribed_usage, unsubscribed_usage
+from rating.core.credits.bills import NO_CREDITS, Credits, billed
 from rating.core.credits.burning import Burnt
 from rating.core.credits.units import with_credit_steps, without_credited_units
 from rating.core.gathering import Source, match_readings
 from rating.core.lines import CHARGE_LINE, charge_lines, digest, tiered_lines, totals
-from rating.core.matching import PRICED_USAGE, Matched, match_family
-from rating.core.metering import CARRIED, carries, families, unmetered_events
-from rating.core.money import AmountOverflow, grouped_sum
+from rating.core.matching import PRICED_USAGE, Matched, match_events, needs_events
+from rating.core.metering import CARRIED, carries, is_sum, unmetered_events
+from rating.core.money import grouped_sum, overflow_checked
 from rating.core.periods import Month
+from rating.core.proration import parts_of_periods
 from rating.core.rounding import rounded_together
 from rating.core.schema import QUANTITY
 from rating.core.standing import fee_usage, unused
-from rating.core.subjects import Usage, with_numbers
+from rating.core.subjects import Usage, frame_key, with_numbers
 
 UNPRICED = pl.Schema(
     {"plan": pl.String(), "meter": pl.String(), "group": pl.String(), "quantity": QUANTITY, "events": pl.Int64()}
 )
 """One row is metered usage that no price of the plan covers, by meter and group values."""
+_UNPRICED_KEY = ["plan", "meter", "group"]
 
 
 @dataclass(frozen=True)
@@ -65,32 +68,56 @@ def rate(
     an allowance of a plan rolls over (`allowances.rolls_over`), the events of the month before are in `usage` too.
     `credits` are the grants that pay for it. Raises AmountOverflow when an amount does not fit.
     """
-    credits = credits or NO_CREDITS
+    with overflow_checked():
+        return _rated(usage, subjects, subscriptions, book, month, carried, credits or NO_CREDITS)
+
+
+def _rated(
+    usage: Usage,
+    subjects: pl.DataFrame,
+    subscriptions: pl.DataFrame,
+    book: PriceBook,
+    month: Month,
+    carried: pl.LazyFrame | None,
+    credits: Credits,
+) -> Rated:
+    """Each stage is collected before the next one is built: a query of a few stages is planned several times as fast
+    as one of all of them, and runs as fast."""
     book = with_credit_steps(book, credits)
     served = service_periods(subscriptions, month)
     numbered = with_numbers(subjects, usage.subjects)
-    in_scan = _in_scan(usage, served, month)
+    in_scan = usage.between(*scan_bounds(served, month))
     matches = _matched(usage, numbered, served, book, month, carried)
-    used = _used(matches)
+    used = _used(matches).collect().lazy()
     before = _rolled_over(usage, numbered, subscriptions, book, month.before())
-    due = pl.concat([used, unused(used, book, served), fee_usage(book, served)], how="diagonal")
-    due = with_allowed(due, served, book, before)
-    units = without_credited_units(due, credits, served, book)
-    charged = charge(units.usage, book)
-    tiers = [tiered_lines(part, book, served, str(month)) for part in charged]
+    due = pl.concat([used, unused(used, book, served), fee_usage(book, served)], how="diagonal").collect().lazy()
+    units = without_credited_units(with_allowed(due, served, book, before), credits, served, book)
+    lines = _lines(units.usage, book, served, month)
+    made = billed(adjusted(rounded_together(lines, book), served, book, str(month)), credits, served, book, units.burnt)
     unpriced = pl.concat([UNPRICED.to_frame(eager=False), *(f for m in matches for f in m.unpriced)])
-    return _collect(
-        book,
-        lambda lines: billed(
-            adjusted(rounded_together(lines, book), served, book, str(month)), credits, served, book, units.burnt
+    sums = grouped_sum(unpriced, _UNPRICED_KEY, ["quantity"], pl.col("events").sum()).sort(_UNPRICED_KEY)
+    unsubscribed, unmetered = in_scan.once(
+        lambda: ("uncharged", book.meters, frame_key(numbered), frame_key(subscriptions.drop("plan"))),
+        lambda: pl.collect_all(
+            [
+                unsubscribed_usage(in_scan, numbered, subscriptions, month),
+                unmetered_events(in_scan.between(*month.bounds(UTC)).events, book.meters).sort("type"),
+            ]
         ),
-        charge_lines(tiers),
-        grouped_sum(unpriced, ["plan", "meter", "group"], ["quantity"], pl.col("events").sum()).sort(
-            "plan", "meter", "group"
-        ),
-        unsubscribed_usage(Usage(in_scan, usage.subjects), numbered, subscriptions, month),
-        unmetered_events(_of_month(in_scan, month), book.meters).sort("type"),
     )
+    assert made.lines.schema == CHARGE_LINE
+    assert made.lines["line"].is_unique().all(), "a charge line's id must be unique"
+    return Rated(
+        made.lines, totals(made.lines, book), sums.collect(), unsubscribed, unmetered, digest(made.lines), made.burnt
+    )
+
+
+def _lines(due: pl.LazyFrame, book: PriceBook, served: pl.DataFrame, month: Month) -> pl.DataFrame:
+    """CHARGE_LINE of usage and fees, each rounded by itself."""
+    tiered = pl.collect_all(
+        [tiered_lines(part, book, served, str(month)) for part in charge(due, book, parts_of_periods(served))]
+    )
+    return charge_lines([part.lazy() for part in tiered]).collect()
 
 
 def usage_bounds(subscriptions: pl.DataFrame, book: PriceBook, month: Month) -> tuple[datetime | None, datetime]:
@@ -103,11 +130,6 @@ def usage_bounds(subscriptions: pl.DataFrame, book: PriceBook, month: Month) -> 
     return start, end
 
 
-def _in_scan(usage: Usage, served: pl.DataFrame, month: Month) -> pl.LazyFrame:
-    start, end = scan_bounds(served, month)
-    return usage.events.filter(pl.col("time") >= start, pl.col("time") < end)
-
-
 def _matched(
     usage: Usage,
     subjects: pl.DataFrame,
@@ -118,11 +140,19 @@ def _matched(
 ) -> list[Matched]:
     """What was used in the periods of `month`, by the prices that it meets. `subjects` have numbers."""
     start, end = scan_bounds(served, month)
-    paid = subscribed_usage(_in_scan(usage, served, month), subjects, served)
+    in_scan = usage.between(start, end)
+    paid = subscribed_usage(in_scan.events, subjects, served)
     known = pl.LazyFrame(schema=CARRIED) if carried is None else carried
     source = Source(paid, usage.events.filter(pl.col("time") < end), known, subjects, served)
-    matches = [match_family(paid, family, served, book, (start, end)) for family in families(book.meters)]
-    return matches + match_readings(source, book.meters, book, (start, end))
+    named = {shape.meter for shape in book.shapes}  # the others measure without charging
+    summing = [meter for meter in book.meters if meter.key in named and is_sum(meter)]
+    alone = [meter for meter in summing if needs_events(meter, book)]
+    together = [meter for meter in summing if meter not in alone]
+    return [
+        *match_sums(coverage(in_scan, subjects, served), together, book, (start, end)),
+        *match_events(paid, alone, served, book, (start, end)),
+        *match_readings(source, book.meters, book, (start, end)),
+    ]
 
 
 def _used(matches: Iterable[Matched]) -> pl.LazyFrame:
@@ -135,23 +165,3 @@ def _rolled_over(
     """ROLLED_OVER from `month` into the next one."""
     served = service_periods(subscriptions, month)
     return rolled_over(lambda: _used(_matched(usage, subjects, served, book, month)), served, book)
-
-
-def _of_month(usage: pl.LazyFrame, month: Month) -> pl.LazyFrame:
-    """The events of the month as UTC has it: an event that nobody meters has no customer's zone to go by."""
-    start, end = month.bounds(UTC)
-    return usage.filter(pl.col("time") >= start, pl.col("time") < end)
-
-
-def _collect(book: PriceBook, bill: Callable[[pl.DataFrame], Billed], *frames: pl.LazyFrame) -> Rated:
-    try:
-        charged, unpriced, unsubscribed, unmetered = pl.collect_all(frames)
-        made = bill(charged)
-    except (pl.exceptions.ComputeError, pl.exceptions.InvalidOperationError) as error:
-        if "overflow" in str(error) or "conversion from" in str(error):
-            raise AmountOverflow(f"an amount or quantity does not fit 17 digits before the point: {error}") from error
-        raise
-    lines = made.lines
-    assert lines.schema == CHARGE_LINE
-    assert lines["line"].is_unique().all(), "a charge line's id must be unique"
-    return Rated(lines, totals(lines, book), unpriced, unsubscribed, unmetered, digest(lines), made.burnt)

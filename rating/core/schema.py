@@ -63,7 +63,10 @@ def usage_event_schema(properties: Mapping[str, PropertyType]) -> pl.Schema:
     return pl.Schema({**USAGE_EVENT, **columns})
 
 
-LINE = ["subscription", "rate", "meter", "group"]
+PAYER = "payer"
+"""The number of a row of SERVICE_PERIOD (coverage.py): inside a run it stands for its subscription, plan and period."""
+
+LINE = [PAYER, "rate", "meter", "group"]
 """What tells one charge line of usage from another."""
 
 
@@ -198,6 +201,9 @@ CLAMP = pl.Schema(
 )
 """One row is the numbers of one `clamp` of a rate (operators/clamp.py); null is no bound and no rounding."""
 
+PRORATE = pl.Schema({**_STEP_OF_RATE, "by": pl.String()})
+"""One row is how one `prorate` of a rate counts (rating/core/proration.py): seconds | days | 30_days."""
+
 COMPOSE = pl.Schema({**_STEP_OF_RATE, "percent": AMOUNT, "above": AMOUNT, "fixed": AMOUNT})
 """One row is the numbers of one `compose` of a rate (operators/compose.py); negative is a discount."""
 
@@ -221,6 +227,7 @@ ADJUSTMENT = pl.Schema(
         "currency": pl.String(),
         "currency_digits": pl.Int32(),
         "rounding": pl.String(),
+        "by": pl.String(),  # how its amount is prorated (rating/core/proration.py); null: it is not
         "numbers": pl.String(),  # its numbers as JSON, to show
     }
 )

@@ -5,8 +5,9 @@ from decimal import Decimal
 import polars as pl
 
 from rating.core.book import PriceBook, PriceShape
+from rating.core.coverage import with_payers
 from rating.core.matching import PRICED_USAGE
-from rating.core.schema import QUANTITY
+from rating.core.schema import PAYER, QUANTITY
 
 _METERED = pl.Schema(
     {"plan": pl.String(), "price": pl.String(), "cell": pl.Int32(), "meter": pl.String(), "group": pl.String()}
@@ -20,7 +21,7 @@ def fee_usage(book: PriceBook, served: pl.DataFrame) -> pl.LazyFrame:
     The version in force at the instant at which it is due is the one charged, and charged whole.
     """
     last = pl.col("to") - pl.duration(microseconds=1)
-    fees = served.lazy().join(book.fees.lazy(), on="plan")
+    fees = with_payers(served).lazy().join(book.fees.lazy(), on="plan")
     owed = fees.filter((pl.col("due") != "at_start") | (pl.col("starts_at") == pl.col("from")))
     at = pl.when(pl.col("due") == "in_arrears").then(last).otherwise("from")
     no_meter = pl.lit(None, dtype=pl.String)
@@ -35,9 +36,9 @@ def unused(priced: pl.LazyFrame, book: PriceBook, served: pl.DataFrame) -> pl.La
     prices = pl.concat([_METERED.to_frame(), *map(_metered, book.shapes)]).join(charging, on="price", how="semi")
     if prices.is_empty():
         return PRICED_USAGE.to_frame(eager=False)
-    owed = served.lazy().join(prices.lazy(), on="plan").with_columns(at="from")
+    owed = with_payers(served).lazy().join(prices.lazy(), on="plan").with_columns(at="from")
     charged = _in_force(owed, book).filter("flat_when_unused")
-    return _of_nothing(charged.join(priced, on=["subscription", "price", "meter"], how="anti"))
+    return _of_nothing(charged.join(priced, on=[PAYER, "price", "meter"], how="anti"))
 
 
 def _metered(shape: PriceShape) -> pl.DataFrame:
@@ -56,7 +57,7 @@ def _in_force(prices: pl.LazyFrame, book: PriceBook) -> pl.LazyFrame:
 
 
 def _of_nothing(rates: pl.LazyFrame) -> pl.LazyFrame:
-    """PRICED_USAGE of zero for each subscription, price, rate, meter and group."""
-    keys = ["subscription", "price", "rate", "meter", "group"]
+    """PRICED_USAGE of zero for each payer, price, rate, meter and group."""
+    keys = [PAYER, "price", "rate", "meter", "group"]
     empty = {name: pl.lit(None, dtype=dtype) for name, dtype in PRICED_USAGE.items() if name not in keys}
     return rates.select(*keys, **{**empty, **_NOTHING}).select(PRICED_USAGE.names())

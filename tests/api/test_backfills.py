@@ -298,10 +298,48 @@ def test_corrections_and_backfills_count_each_event_once(posted: httpx2.Client) 
     }  # fmt: skip
     step(posted, key, "commit")
     assert (counted(posted), used(posted)) == (("406", 4), "406")
-    for target in ("1", "2", "2b", "new"):
-        [refused] = correct(posted, "void", target, f"void-{target}-again")["events"]
-        assert refused["code"] == "target_in_backfill"
+    [refused] = correct(posted, "void", "2b", "void-2b-too-early")["events"]
+    assert refused["code"] == "target_in_backfill"
     step(posted, key, "revert")
     assert (counted(posted), used(posted)) == (("450", 2), "450")
     assert correct(posted, "void", "2b", "void-2b")["accepted"] == 1
     assert counted(posted) == ("400", 1)
+
+
+def test_what_a_backfill_refuses_is_kept_and_replayed_into_it(posted: httpx2.Client) -> None:
+    """`out` is of another day, `new` has no usable time; both are corrected to be of the range."""
+    key, inside = opened(posted), {"time": "2026-10-10T10:00:00Z"}
+    post(posted, event("ordinary", time="soon"))
+    answer = load(
+        posted,
+        key,
+        tokens("1", 5),
+        tokens("out", 6, time="2026-10-01T00:00:00Z"),
+        tokens("new", 7, time="soon"),
+        status=207,
+    )
+    assert (answer["accepted"], answer["rejected"]) == (1, 2)
+    page = posted.get("/v1/rejections", params={"backfill": key}).json()["items"]
+    assert [(one["code"], one["backfill"]) for one in page] == [("outside_backfill", key), ("invalid_time", key)]
+    assert posted.get("/v1/rejections/1").json()["backfill"] is None
+    numbers = [one["rejection"] for one in page]
+    wanted = {"filter": {"backfill": key}, "corrections": {str(number): inside for number in numbers}}
+    replayed = posted.post("/v1/rejections/replay", json=wanted).json()
+    assert (replayed["accepted"], replayed["rejected"]) == (2, 0)
+    assert counted(posted) == ("700", 3)
+    step(posted, key, "commit")
+    assert counted(posted) == ("418", 4)  # 5 + 6 + 7 of the range, and 400
+
+
+def test_what_a_backfill_has_refused_is_not_replayed_once_it_is_closed(posted: httpx2.Client) -> None:
+    key = opened(posted)
+    load(posted, key, tokens("out", 6, time="2026-10-01T00:00:00Z"), status=422)
+    post(posted, event("later", time="soon"))
+    step(posted, key, "drop")
+    inside = {"time": "2026-10-01T00:00:00Z"}
+    wanted = {"filter": {}, "corrections": {"1": inside, "2": inside}}
+    replayed = posted.post("/v1/rejections/replay", json=wanted).json()
+    assert (replayed["accepted"], replayed["rejected"]) == (1, 1)
+    [refused] = replayed["events"]
+    assert (refused["rejection"], refused["code"]) == (1, "backfill_not_open")
+    assert "dropped" in refused["message"]

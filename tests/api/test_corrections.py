@@ -175,6 +175,8 @@ def test_the_list_is_an_audit(sold: httpx2.Client, engine: Engine) -> None:
         "data": None,
         "reason": "a test",
         "received_at": NOW.isoformat().replace("+00:00", "Z"),
+        "backfill": None,
+        "has_ended": False,
     }
     assert (second["action"], second["subject"], second["data"]) == (
         "replace",
@@ -257,57 +259,3 @@ def test_the_command_line_does_the_same(
     assert run("events", "correct", written("bad.json", "{"))[0] == 65
     assert run("events", "correct", written("empty.json", "[]"))[1]["accepted"] == 0
     assert run("events", "correct", str(tmp_path / "none.json"))[0] == 65
-
-
-def step(client: httpx2.Client, path: str, **content: Any) -> Any:
-    answer = client.post(f"/v1/backfills{path}", **content)
-    assert answer.is_success, answer.text
-    return answer.json()
-
-
-def opened(client: httpx2.Client) -> str:
-    """A backfill of 10 and 11 October with other tokens for the event 1, and an event `new`."""
-    key = step(client, "", json={"from": "2026-10-10T00:00:00Z", "to": "2026-10-12T00:00:00Z"})["id"]
-    staged = [event(name, data={"model": "big", "input_tokens": 7}) for name in ("1", "new")]
-    assert step(client, f"/{key}/events", json=staged)["accepted"] == 2
-    return f"/{key}"
-
-
-def test_an_event_of_a_committed_backfill_is_not_corrected_until_it_is_reverted(
-    sold: httpx2.Client, engine: Engine
-) -> None:
-    late = {"time": "2026-10-14T00:00:00Z"}
-    post(sold, event("1"), event("2"), event("3", **late))
-    engine.log.flush()
-    backfill = opened(sold)
-    step(sold, f"{backfill}/commit")
-    assert counted(sold) == ("114", 3)
-    wrong = [void("1"), void("new"), void("2"), void("3"), replacement("3", "new", 1)]
-    answer = correct(sold, *wrong).json()
-    assert [(e["index"], e["code"]) for e in answer["events"]] == [
-        (0, "target_in_backfill"),
-        (1, "target_in_backfill"),
-        (2, "target_in_backfill"),
-        (4, "conflict"),
-    ]
-    assert (counted(sold), used(sold)) == (("14", 2), 14)
-    step(sold, f"{backfill}/revert")
-    assert correct(sold, void("1")).json()["accepted"] == 1
-    assert (counted(sold), used(sold)) == (("100", 1), 100)
-
-
-def test_what_came_while_a_backfill_was_open_goes_with_the_event_that_it_replaced(
-    sold: httpx2.Client, engine: Engine
-) -> None:
-    post(sold, event("1"), event("2"), event("3", time="2026-10-14T00:00:00Z"))
-    correct(sold, replacement("2", "2b", 20))
-    backfill = opened(sold)
-    outside = {"time": "2026-10-14T00:00:00Z"}
-    correct(sold, replacement("2b", "2c", 21, **outside), replacement("1", "1b", 10), replacement("3", "3b", 30))
-    correct(sold, replacement("1b", "1c", 11), replacement("3b", "3c", 31))
-    assert (counted(sold), used(sold)) == (("63", 3), 63)  # 21 + 11 + 31
-    step(sold, f"{backfill}/commit")
-    engine.log.flush()
-    assert (counted(sold), used(sold)) == (("45", 3), 45)  # 7 + 7 + 31
-    step(sold, f"{backfill}/revert")
-    assert (counted(sold), used(sold)) == (("63", 3), 63)

@@ -99,7 +99,8 @@ def test_a_line_is_explained_to_the_last_step(used: httpx2.Client) -> None:
     assert explained["steps"][-1]["result"] == "3 USD"
     for run in runs:
         as_run = used.get(f"/v1/charge-lines/{line['line']}/explain", params={"run": run["id"]}).json()
-        assert as_run == {**explained, "run": run["id"]}
+        where = {"download": f"/v1/charge-lines/{line['line']}/events?run={run['id']}"}
+        assert as_run == {**explained, "run": run["id"], "events_behind": {**explained["events_behind"], **where}}
 
 
 @pytest.mark.parametrize(

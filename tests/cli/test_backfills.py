@@ -51,6 +51,22 @@ def test_a_backfill_is_previewed_committed_and_reverted(run: Run, data: Path, lo
     assert rated(run, data) == "12.75000125"
 
 
+def test_corrections_of_its_events_end_with_a_backfill(run: Run, data: Path, loaded: str) -> None:
+    """100,000 of its 400,000 small tokens are voided: 300,000 at 2.50 a million and the fee of 10 are 10.75."""
+    at = ("--data", data)
+    assert run("backfill", "commit", loaded, *at).code == 0
+    source = run("events", "list", "--id", "2", *at, "--json").json["items"][0]["source"]
+    assert run("events", "void", source, "2", *at).code == 0
+    assert "1 corrections of its events count for as long as it does" in run("backfill", "show", loaded, *at).out
+    ended = run("backfill", "revert", loaded, *at)
+    assert f"have ended with it: tallystick events corrections --backfill {loaded}" in ended.out
+    assert "void (ended)" in run("events", "corrections", "--backfill", loaded, *at).out
+    again = run("events", "void", source, "2", *at)
+    assert (again.code, "send it with a new id" in again.err + again.out) == (65, True)
+    assert rated(run, data) == "12.75000125"
+    assert run("events", "void", source, "2", "--as-id", "again", *at).code == 0
+
+
 def test_events_outside_the_range_and_a_second_step_are_told(run: Run, data: Path, loaded: str, usage: Path) -> None:
     outside = run("backfill", "load", loaded, usage, "--data", data, "--json")
     assert (outside.code, outside.json["rejected"], outside.json["conflicts"]) == (65, 2, 1)

@@ -1,4 +1,4 @@
-"""One bill of one customer for October 2026, in plain values: what the adapters of other engines' cases ask for."""
+"""One bill of one customer for a month, in plain values: what the adapters of other engines' cases ask for."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -27,7 +27,14 @@ def event(n: Any, at: datetime = OCTOBER, **dimensions: str) -> dict[str, Any]:
 
 
 def billed(
-    prices: Mapping[str, Any], events: Iterable[Event], currency: str = "USD", *, meters: Any = None, plan: Any = None
+    prices: Mapping[str, Any],
+    events: Iterable[Event],
+    currency: str = "USD",
+    *,
+    meters: Any = None,
+    plan: Any = None,
+    zone: str = "UTC",
+    month: str = "2026-10",
 ) -> Rated:
     """The bill of a plan with all of `prices`, in `currency`; their meter is `m` unless they say another."""
     usual = {"meter": "m"}
@@ -42,10 +49,10 @@ def billed(
         "plans": {"plan": {"currency": currency, "prices": sorted(made), **(plan or {})}},
     }
     catalog = load_catalog(document)
-    subscriptions = [oracle.Subscription("s", "acme", ("acme",), "plan", "UTC", SINCE)]
+    subscriptions = [oracle.Subscription("s", "acme", ("acme",), "plan", zone, SINCE)]
     usage = interned(usage_frame(events, catalog.declared_properties()))
     frames = subject_frame(subscriptions), subscription_frame(subscriptions)
-    return rate(usage, *frames, compile_catalog(catalog), parse_month("2026-10"))
+    return rate(usage, *frames, compile_catalog(catalog), parse_month(month))
 
 
 def _is_metered(price: Mapping[str, Any]) -> bool:

@@ -7,7 +7,7 @@ prices. What is left out, and why: docs/conformance.md.
 import json
 from collections import defaultdict
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
@@ -134,7 +134,27 @@ def assert_period(case: Case, item: Case) -> None:
     assert (full - before).quantize(Decimal("0.01"), ROUND_HALF_UP) == Decimal(item["amount"])
 
 
+def rollups() -> Iterator[Any]:
+    path = SHARED / FILE
+    for case in json.loads(path.read_text()) if path.exists() else []:
+        if case["model"] == "usage_rollup" and case["usage"]["bill_cycle_day"] == 1:
+            yield pytest.param(case, id=case["id"])
+
+
+@pytest.mark.parametrize("case", list(rollups()))
+def test_months_are_those_of_the_accounts_zone(case: Case) -> None:
+    """Between local midnights, also where the clocks change, whenever the subscription began."""
+    zone = case["usage"]["account_timezone"]
+    price = {"meters": ["m"], "model": "per_unit", "versions": [{"unit_amount": case["price"]["unit_price"]}]}
+    events = [event(it["amount"], datetime.fromisoformat(it["date"])) for it in case["usage"]["records"]]
+    for period in case["expected"]["periods"]:
+        bill = billed({"p": price}, events, zone=zone, month=period["start"][:7])
+        assert bill.lines["quantity"].to_list() == [Decimal(period["quantity"])]
+        assert bill.lines["period_start"][0].date() == date.fromisoformat(period["start"])
+
+
 def test_every_case_is_tried_or_left_out_by_its_kind() -> None:
     every = json.loads(shared_path(*FILE.split("/")).read_text())
     left_out = {case["model"] for case in every if case["model"] not in TRIED}
     assert left_out <= {"usage_rollup", "billing_boundaries", "billed_amount_filter"}
+    assert len(list(rollups())) == sum(case["model"] == "usage_rollup" for case in every)

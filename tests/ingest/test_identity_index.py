@@ -176,6 +176,17 @@ def test_runs_stay_few_and_identities_are_merged_seldom(groups: int, smallest: i
     assert max(times for _, times in runs) < levels
 
 
+@given(st.integers(1, 400), st.integers(1, 14))
+def test_merges_that_have_waited_leave_no_run_alone_between_larger_ones(tables: int, at_once: int) -> None:
+    counts: list[int] = []
+    for _ in range(0, tables, at_once):
+        counts += [100] * at_once
+        while (window := due(counts, 100)) is not None:
+            counts[window] = [sum(counts[window])]
+        assert counts == sorted(counts, reverse=True)
+        assert all(counts.count(count) < FAN_IN for count in counts)
+
+
 @given(st.lists(st.integers(0, 10**9), max_size=60))
 def test_runs_stay_few_whatever_their_sizes(counts: list[int]) -> None:
     for _ in range(60):
@@ -183,6 +194,47 @@ def test_runs_stay_few_whatever_their_sizes(counts: list[int]) -> None:
             counts[window] = [sum(counts[window])]
     assert due(counts, 1000) is None
     assert len(counts) <= 20
+
+
+def _wait_for_runs(directory: Path, wanted: int) -> None:
+    until = time.monotonic() + 30
+    while len(list(directory.glob("*.run"))) != wanted:
+        assert time.monotonic() < until, f"{wanted} runs were expected: {sorted(directory.iterdir())}"
+        time.sleep(0.01)
+
+
+def test_merges_give_way_to_ingest_until_there_are_too_many_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.identity_index.index.RUNS_WHILE_BUSY_MAX", 6)
+    monkeypatch.setattr("ingest.identity_index.index.YIELD_SECONDS", 0.01)
+    is_busy = True
+    index, records = new_index(tmp_path, 100), random_records(801, 12)
+    index.give_way(lambda: is_busy)
+    add_all(index, records[:601], 100)  # a table of 100 is written when the first of the next comes
+    _wait_for_runs(tmp_path, 6)
+    time.sleep(0.1)
+    _wait_for_runs(tmp_path, 6)  # four of a size are there to merge, but ingest is busy
+    assert_known(index, records[:601])
+    add_all(index, records[601:701], 100)
+    _wait_for_runs(tmp_path, 4)  # seven are too many: four of them became one, and three are left
+    add_all(index, records[701:801], 100)
+    _wait_for_runs(tmp_path, 5)
+    is_busy = False
+    index.settle()
+    _wait_for_runs(tmp_path, 2)  # of 400 each
+    assert_known(index, records[:801])
+    index.close()
+
+
+def test_an_index_whose_merge_gives_way_ends_at_once(tmp_path: Path) -> None:
+    index, records = new_index(tmp_path, 100), random_records(501, 13)
+    index.give_way(lambda: True)
+    add_all(index, records, 100)
+    begun = time.monotonic()
+    index.close()
+    assert time.monotonic() - begun < 10
+    assert not list(tmp_path.glob("*.tmp"))
 
 
 @pytest.mark.parametrize("step", ["create", "append", "sync", "rename", "sync_directory", "unlink"])

@@ -20,7 +20,7 @@ from ingest.compaction import MergeLimits, choose
 from ingest.errors import NotCommitted
 from ingest.limits import IngestLimits
 from ingest.log import UsageLog
-from ingest.usage_table import TABLE_FILE, UsageTable, buckets_of
+from ingest.usage_table import ORDER, TABLE_FILE, UsageTable, buckets_of
 from ingest.verification import verify_table
 from rating.delta import DurableTable
 from rating.disk import Disk, SyncFailed
@@ -97,6 +97,16 @@ def test_the_rows_of_a_bucket_are_those_of_its_subjects(tmp_path: Path) -> None:
         for bucket, part in enumerate(parts):
             assert {xxhash.xxh3_64_intdigest(name.encode()) % 4 for name in part["subject"].unique()} <= {bucket}
     assert buckets_of(SUBJECTS[:1], 4) == [xxhash.xxh3_64_intdigest(SUBJECTS[0].encode()) % 4]
+    log.close()
+
+
+def test_the_rows_of_a_file_are_in_the_order_of_subject_and_time(tmp_path: Path) -> None:
+    log = filled(tmp_path, flushes=2)
+    for _ in range(2):
+        for path in files_of(log)["path"]:
+            rows = pl.read_parquet(path, columns=list(ORDER), hive_partitioning=False)
+            assert rows.rows() == sorted(rows.rows()), path
+        log.maintain()
     log.close()
 
 

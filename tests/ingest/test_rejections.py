@@ -6,6 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -280,3 +281,19 @@ def test_a_merge_patch_keeps_the_digits_of_numbers(number: str) -> None:
     assert merge_patch(b'{"a":0,"b":%b}' % number.encode(), b'{"a":%b}' % number.encode()) == (
         b'{"a":%b,"b":%b}' % (number.encode(), number.encode())
     )
+
+
+def test_rejections_of_a_release_without_backfills_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ingest import rejections
+
+    with monkeypatch.context() as before:
+        before.setattr(rejections, "ENTRY", pl.Schema({n: t for n, t in rejections.ENTRY.items() if n != "backfill"}))
+        before.setattr(rejections, "_complete", lambda frame: frame)
+        log = open_log(tmp_path)
+        submit(log, json_body([event(1, time="soon")]))
+        log.close()
+    log = open_log(tmp_path)
+    submit(log, json_body([event(2, time="soon")]))
+    assert [(one.id, one.backfill) for one in kept(log)] == [("1", None), ("2", None)]
+    assert kept(log, RejectionFilter(backfill="bf_1")) == []
+    log.close()

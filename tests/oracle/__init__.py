@@ -6,7 +6,9 @@ mapping with `type`, `subject`, `time` (aware datetime) and `data` (numbers as i
 
 from tests.oracle.adjustments import AdjustmentKey, adjust
 from tests.oracle.arithmetic import units
-from tests.oracle.run import Document, Event, Key, Line, Subscription, month_bounds, rate
+from tests.oracle.lines import Document, Event, Key, Line, Subscription
+from tests.oracle.run import rate
+from tests.oracle.usage import month_bounds
 
 __all__ = [
     "AdjustmentKey",

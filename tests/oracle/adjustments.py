@@ -5,7 +5,10 @@ from decimal import Decimal
 from typing import Any
 
 from tests.oracle.arithmetic import percent_of, rounded
-from tests.oracle.run import Document, Key, Line, Subscription, plan_prices, served, version_at
+from tests.oracle.lines import Document, Key, Line, Subscription
+from tests.oracle.prices import plan_prices, version_at
+from tests.oracle.proration import prorated
+from tests.oracle.usage import served
 
 AdjustmentKey = tuple[str, str | None, int]  # subscription, price or null for the plan, place
 
@@ -25,11 +28,18 @@ def adjust(
             version = version_at(price, start)
             written = [] if version is None else price["versions"][version].get("adjust", [])
             for place, rule in enumerate(written):
-                _take(found, shown, (subscription.key, name, place), rule, price)
+                _take(found, shown, (subscription.key, name, place), _for_part(rule, subscription, month), price)
         plan = document["plans"][subscription.plan]
         for place, rule in enumerate(plan.get("adjust", [])):
-            _take(found, shown, (subscription.key, None, place), rule, plan)
+            _take(found, shown, (subscription.key, None, place), _for_part(rule, subscription, month), plan)
     return found
+
+
+def _for_part(rule: Any, subscription: Subscription, month: str) -> Any:
+    """The rule with its amount for the part of the month that is served."""
+    if "prorate" not in rule:
+        return rule
+    return {**rule, "amount": prorated(Decimal(rule["amount"]), rule["prorate"], subscription, month)}
 
 
 def _take(found: dict[AdjustmentKey, Decimal], shown: list[Any], key: AdjustmentKey, rule: Any, owner: Any) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
-from tests.oracle.arithmetic import EXACT, divided, percent_of, units
+from tests.oracle.arithmetic import EXACT, MODES, divided, percent_of, units
 from tests.oracle.counting import Counted, Numbers
 
 NOTHING = Decimal(0)
@@ -98,7 +98,12 @@ def _shares(together: str, rows: Sequence[Row]) -> list[list[Row]]:
     sets: dict[Any, list[Row]] = {}
     for row in rows:
         sets.setdefault(id(row) if together == "row" else names[together](row), []).append(row)
-    return [sorted(own, key=lambda row: ((row.at is not None, row.at), row.key[1])) for own in sets.values()]
+    return [sorted(own, key=_order) for own in sets.values()]
+
+
+def _order(row: Row) -> Any:
+    """By time, then as lines are told apart."""
+    return (row.at is not None, row.at), row.key[1], str(row.key[0]), row.size or 0
 
 
 def _before(step: Any, rows: Sequence[Row]) -> None:
@@ -175,11 +180,12 @@ def _tiers(numbers: Numbers, rows: Sequence[Row]) -> None:
     for own in _shares(numbers.get("tier_together", "row"), rows):
         filled, everything = NOTHING, sum((row.quantity for row in own), NOTHING)
         for row in own:
-            row.amount = _charged(numbers, row, filled, everything)
+            row.amount = charged(numbers, row, filled, everything)
             filled += max(row.quantity, NOTHING)
 
 
-def _charged(numbers: Numbers, row: Row, filled: Decimal, everything: Decimal) -> Decimal:
+def charged(numbers: Numbers, row: Row, filled: Decimal, everything: Decimal = NOTHING) -> Decimal:
+    """What a row comes to behind others that have filled its tiers; `everything` chooses the tier of a volume."""
     tiers, mode = numbers["chain_tiers"], numbers.get("tier_mode", "volume")
     if mode == "graduated":
         return _graduated(numbers, row.quantity, filled)
@@ -230,7 +236,14 @@ def _after(step: Any, rows: Sequence[Row]) -> None:
 def _changed(step: Any, amount: Decimal) -> Decimal:
     if step["operator"] == "clamp":
         least = max(amount, Decimal(step.get("minimum", amount)))
-        return min(least, Decimal(step.get("maximum", least)))
+        return _to_multiple(step, min(least, Decimal(step.get("maximum", least))))
     counted = max(amount - Decimal(step["above"]), NOTHING) if "above" in step else amount
     made = amount + percent_of(counted, step.get("percent", 0)) + Decimal(step.get("fixed", 0))
     return max(made, min(amount, NOTHING))
+
+
+def _to_multiple(step: Any, amount: Decimal) -> Decimal:
+    if "multiple" not in step:
+        return amount
+    multiple, mode = Decimal(step["multiple"]), MODES[step.get("rounding", "half_away_from_zero")]
+    return EXACT.divide(amount, multiple).to_integral_value(mode) * multiple

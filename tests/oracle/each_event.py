@@ -7,20 +7,29 @@ from tests.oracle.arithmetic import EXACT, percent_of, units
 from tests.oracle.counting import Counted, Numbers, total
 from tests.oracle.quantities import NOTHING, converted, left_of
 
+Parts = list[tuple[Decimal, Decimal]]  # of each event: what is priced of it, and its amount
 LIMITS = ("minimum_per_event", "maximum_per_event")
 
 
 def per_unit(numbers: Numbers, counted: Sequence[Counted]) -> Decimal:
     is_limited = any(numbers.get(name) is not None for name in LIMITS)
     groups = [[event] for event in counted] if is_limited else [counted]
-    amount, used = NOTHING, NOTHING
+    return sum((amount for _, amount in _per_unit(numbers, groups)), NOTHING)
+
+
+def per_unit_parts(numbers: Numbers, counted: Sequence[Counted]) -> Parts:
+    return _per_unit(numbers, [[event] for event in counted])
+
+
+def _per_unit(numbers: Numbers, groups: Sequence[Sequence[Counted]]) -> Parts:
+    made, used = [], NOTHING
     for group in groups:
         quantity = converted(total(group), numbers.get("convert"))
         left = left_of(quantity, numbers.get("free_units"), used)
         used = EXACT.add(used, max(quantity, NOTHING))
         charge = units(left, numbers["unit_amount"], numbers.get("per", 1))
-        amount += limited(numbers, charge) if left else charge
-    return amount
+        made.append((left, limited(numbers, charge) if left else charge))
+    return made
 
 
 def dynamic(numbers: Numbers, counted: Sequence[Counted]) -> Decimal:
@@ -39,8 +48,15 @@ def _brought(numbers: Numbers, event: Counted) -> Decimal:
 
 
 def percentage(numbers: Numbers, counted: Sequence[Counted]) -> Decimal:
-    percent = numbers["percent"] if "percent" in numbers else Decimal(numbers["basis_points"]) / 100
-    amount, used, seen = NOTHING, NOTHING, 0
+    """Of the whole line, unless something is said of each event."""
+    if not any(numbers.get(name) is not None for name in ("fixed_amount", "free_events", *LIMITS)):
+        return percent_of(left_of(total(counted), numbers.get("free_units")), _percent(numbers))
+    return sum((amount for _, amount in percentage_parts(numbers, counted)), NOTHING)
+
+
+def percentage_parts(numbers: Numbers, counted: Sequence[Counted]) -> Parts:
+    percent = _percent(numbers)
+    made, used, seen = [], NOTHING, 0
     for event in counted:
         value = event.quantity
         if value > 0:
@@ -49,8 +65,12 @@ def percentage(numbers: Numbers, counted: Sequence[Counted]) -> Decimal:
         charge = percent_of(value, percent)
         if value > 0:
             charge += Decimal(numbers.get("fixed_amount") or 0)
-        amount += limited(numbers, charge) if value else charge
-    return amount
+        made.append((value, limited(numbers, charge) if value else charge))
+    return made
+
+
+def _percent(numbers: Numbers) -> Decimal:
+    return Decimal(numbers["percent"]) if "percent" in numbers else Decimal(numbers["basis_points"]) / 100
 
 
 def _free(numbers: Numbers, value: Decimal, used: Decimal, seen: int) -> Decimal:

@@ -12,7 +12,7 @@ Tier = Mapping[str, Any]
 
 
 def tier_of(tiers: Any, quantity: Decimal) -> int:
-    return next(i for i, t in enumerate(tiers) if t["up_to"] is None or quantity <= Decimal(t["up_to"]))
+    return next(i for i, t in enumerate(tiers) if t.get("up_to") is None or quantity <= Decimal(t["up_to"]))
 
 
 def volume(numbers: Numbers, counted: Sequence[Counted]) -> Decimal:
@@ -43,7 +43,7 @@ def in_one_tier(numbers: Numbers, quantity: Decimal) -> Decimal:
 def tier_by_tier(numbers: Numbers, quantity: Decimal) -> Decimal:
     amount, lower = NOTHING, NOTHING
     for index, tier in enumerate(numbers["tiers"]):
-        upper = quantity if tier["up_to"] is None else min(quantity, Decimal(tier["up_to"]))
+        upper = quantity if tier.get("up_to") is None else min(quantity, Decimal(tier["up_to"]))
         if index == 0 or quantity > lower:
             part = EXACT.subtract(upper, lower if index else NOTHING)
             amount += _by_quantity(tier, part, numbers)

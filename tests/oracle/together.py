@@ -5,7 +5,7 @@ from dataclasses import replace
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
-from tests.oracle import chain, tiers
+from tests.oracle import chain, event_rounding, tiers
 from tests.oracle.arithmetic import EXACT, units
 from tests.oracle.counting import Counted, Numbers, total
 from tests.oracle.models import amount_of
@@ -53,6 +53,8 @@ def _alone(price: Any, numbers: Numbers, key: LineKey, counted: Sequence[Counted
         return units(total(counted), amount, numbers.get("per", 1))
     if price["model"] == "blocks":
         return _blocks(numbers, total(counted))
+    if price.get("rounding_place") == "event":
+        return event_rounding.amount_of(price, numbers, counted)
     return amount_of(price["model"], numbers, counted)
 
 
@@ -91,8 +93,8 @@ def _filling(numbers: Numbers, mode: str, quantities: Mapping[LineKey, Decimal],
             flat = Decimal(tier.get("flat_amount", 0)) if quantity > 0 and filled == 0 else NOTHING
             found[key] = units(quantity, tier.get("unit_amount", 0), numbers.get("per", 1)) + flat
         else:
-            before, behind = (tiers.tier_by_tier(numbers, at) for at in (filled, filled + quantity))
-            found[key] = behind - before
+            row = chain.Row(key, None, None, {}, 1, quantity)
+            found[key] = chain.charged({**numbers, "chain_tiers": numbers["tiers"], "tier_mode": mode}, row, filled)
         filled += max(quantity, NOTHING)
     return found
 

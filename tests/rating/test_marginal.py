@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rating.catalog import compile_catalog, load_catalog
 from rating.core.marginal import marginal_amounts
 from rating.core.matching import PRICED_USAGE
+from rating.core.schema import PAYER
 from tests.conformance.rated import VALUE, Document, catalog_of, totals, values
 from tests.strategies import NUMBERS
 
@@ -28,7 +29,7 @@ BY_LINE = ["per_unit", "graduated", "volume", "stairstep", "graduated_percentage
 
 def amounts(model: str, version: Document, quantities: list[Any], **how: bool) -> list[Decimal]:
     book = compile_catalog(load_catalog(document(model, version)))
-    told = {"subscription": "s", "price": "p", "rate": 0, "meter": "m", "group": "{}", "events": 1}
+    told = {PAYER: 0, "price": "p", "rate": 0, "meter": "m", "group": "{}", "events": 1}
     start = datetime(2026, 10, 1, tzinfo=UTC)
     rows = [
         {**told, "event": place, "time": start + timedelta(hours=place), "quantity": Decimal(quantity)}

@@ -47,6 +47,7 @@ def test_a_product_that_does_not_fit_raises() -> None:
         pytest.param("10", "10", "1", id="exactly one package"),
         pytest.param("10.000000001", "10", "2", id="a hair more starts the second"),
         pytest.param("-3", "10", "0", id="a negative quantity starts none"),
+        pytest.param("-0.5", "10", "0", id="nor does half a unit below zero"),
         pytest.param("999999999999999.999999999", "0.7", "1428571428571429", id="large: 1e15 / 0.7, rounded up"),
     ],
 )

@@ -11,24 +11,12 @@ from rating.core.periods import parse_month
 from rating.core.rating import rate
 from rating.core.subjects import interned
 from tests import oracle
+from tests.chain_strategies import MODE, PER, chains, cliffs, some, tiers
 from tests.frames import SINCE, subject_frame, subscription_frame, usage_frame
-from tests.strategies import NAMES, ZONES, events, money
+from tests.strategies import MID_MONTH, NAMES, ZONES, events, money
 
 OCTOBER = "2026-10"
-some = st.sampled_from(["0.5", "1", "2", "10", "50"])
-PER = st.sampled_from([1, 7])
-
-
-def tiers(name: str = "up_to", **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[list[dict[str, Any]]]:
-    """Tiers whose bounds rise; the last one is open."""
-    bounds = st.lists(some, max_size=3, unique=True).map(lambda found: [*sorted(found, key=Decimal), None])
-    return bounds.flatmap(
-        lambda found: st.tuples(*(st.fixed_dictionaries({**fields, name: st.just(bound)}) for bound in found)).map(list)
-    )
-
-
 TIERS = tiers(unit_amount=money, flat_amount=st.sampled_from(["0", "0.333"]))
-MODE = st.sampled_from(["graduated", "volume"])
 MATCHES = [{"d": "a"}, {"d": "b"}, {"d": "a", "f": "ü"}, {"f": "a", "d": "ü"}]
 CELLS = st.lists(st.sampled_from(MATCHES), min_size=1, unique_by=str)
 
@@ -72,46 +60,6 @@ NUMBERS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         }
     ),
 }
-TOGETHER = st.sampled_from(["row", "line", "meter", "price"])
-WEIGH = st.fixed_dictionaries(
-    {"operator": st.just("weight")},
-    optional={"factor": some, "divide_by": some, "rounding": st.sampled_from(["up", "down"]), "first": some,
-              "increment": some, "minimum": some, "maximum": st.just("60")},
-)  # fmt: skip
-ALLOW = st.fixed_dictionaries(
-    {"operator": st.just("allow"), "together": TOGETHER},
-    optional={"units": some, "count": st.integers(0, 3), "either": st.booleans()},
-)
-LARGEST = st.just({"operator": "partition", "together": "meter"})
-CLAMP = st.fixed_dictionaries({"operator": st.just("clamp")}, optional={"minimum": some, "maximum": st.just("60")})
-COMPOSE = st.fixed_dictionaries(
-    {"operator": st.just("compose")},
-    optional={
-        "percent": st.sampled_from(["-10", "33.3", "-120"]),
-        "above": some,
-        "fixed": st.sampled_from(["-3", "1"]),
-    },
-)
-LEVELS = ["event", "day", "line"]
-
-
-@st.composite
-def chains(draw: st.DrawFn) -> dict[str, Any]:
-    """A chain whose levels become coarser from step to step."""
-    before = draw(st.lists(st.one_of(WEIGH, ALLOW, LARGEST), max_size=3))
-    after = draw(st.lists(st.one_of(CLAMP, COMPOSE), max_size=2))
-    levels = sorted(draw(st.lists(st.sampled_from(LEVELS), min_size=6, max_size=6)), key=LEVELS.index)
-    return {
-        "before": [{**step, "level": level} for step, level in zip(before, levels, strict=False)],
-        "tier_mode": draw(MODE),
-        "chain_tiers": draw(tiers(unit_amount=money, flat_amount=some, percent=some)),
-        "tier_level": levels[3],
-        "tier_together": draw(TOGETHER),
-        "per": draw(PER),
-        "after": [{**step, "level": level} for step, level in zip(after, levels[4:], strict=False)],
-    }
-
-
 METERS = {
     "sum": {"event_type": "e", "aggregation": "sum", "property": "n", "group_by": ["d", "f"]},
     "count": {"event_type": "e", "aggregation": "count", "group_by": ["d", "f"]},
@@ -121,11 +69,14 @@ METERS = {
 
 @st.composite
 def documents(draw: st.DrawFn) -> dict[str, Any]:
-    model = draw(st.sampled_from([*sorted(NUMBERS), "chain"]))
-    price: dict[str, Any] = {"currency": "EUR", "model": model, "meters": ["sum"]}
-    numbers = draw(chains() if model == "chain" else NUMBERS[model])
+    model = draw(st.sampled_from([*sorted(NUMBERS), "chain", "chain", "cliff"]))
+    price: dict[str, Any] = {"currency": "EUR", "model": model.replace("cliff", "chain"), "meters": ["sum"]}
+    numbers = draw({**NUMBERS, "chain": chains(), "cliff": cliffs()}[model])
     if model not in ("matrix", "weighted_matrix"):
         price["group_by"] = draw(st.sampled_from([[], ["d"], ["d", "f"]]))
+        numbers = {
+            name: value for name, value in numbers.items() if name != "flat_when_unused" or not price["group_by"]
+        }
         price["meters"] = draw(st.sampled_from([["sum"], ["sum", "count"]]))
     if model in ("graduated", "volume", "blocks"):
         price |= draw(GROUPS)
@@ -183,6 +134,50 @@ def assert_equal(document: dict[str, Any], given_events: list[dict[str, Any]], z
     }
     expected = oracle.rate(document, given_events, subscriptions, OCTOBER)
     assert got == {(k[4], k[1], k[5]): (line.quantity, line.events, line.amount) for k, line in expected.items()}
+
+
+def test_meters_share_an_allowance_in_their_order() -> None:
+    """Whatever the order of the rows that are summed before: the line of `count` comes in front of that of `sum`."""
+    weight, allow = {"operator": "weight", "level": "event", "factor": "1"}, {"operator": "allow", "together": "price"}
+    version = {"before": [weight, {**allow, "units": "10"}], "chain_tiers": [{"unit_amount": "1"}]}
+    prices = {"p": {"currency": "EUR", "model": "chain", "meters": ["sum", "count"], "versions": [version]}}
+    plans = {"plan": {"currency": "EUR", "prices": ["p"]}}
+    catalog = load_catalog({"tallystick": 1, "currencies": ["EUR"], "meters": METERS, "prices": prices, "plans": plans})
+    subscriptions = [oracle.Subscription(f"s{n}", f"c{n}", (f"s{n}",), "plan", "UTC", SINCE) for n in range(50)]
+    used = [
+        {"type": "e", "subject": f"s{n % 50}", "time": MID_MONTH, "data": {"n": Decimal(n % 7 + 1)}} for n in range(400)
+    ]
+    digests = set()
+    for seed in range(5):
+        usage = usage_frame(used, catalog.declared_properties()).collect().sample(fraction=1, shuffle=True, seed=seed)
+        frames = subject_frame(subscriptions), subscription_frame(subscriptions)
+        rated = rate(interned(usage.lazy()), *frames, compile_catalog(catalog), parse_month(OCTOBER))
+        digests.add(rated.digest)
+        counted = rated.lines.filter(meter="count")
+        assert counted.height == 50
+        assert set(counted["amount"]) == {Decimal(0)}, "8 events each, all within the first 10 units"
+    assert len(digests) == 1
+
+
+def test_a_day_with_events_of_several_sizes_has_one_minimum() -> None:
+    """Four requests for 1 + 1 + 2 + 2; the minimum of 10 is due once, though another price tells all sizes apart."""
+    tiers = [{"up_to": 5, "flat_amount": "1"}, {"flat_amount": "2"}]
+    clamp = {"operator": "clamp", "level": "day", "minimum": "10"}
+    chain = {"tier_mode": "cliff", "size": "m", "tier_level": "day", "chain_tiers": tiers, "after": [clamp]}
+    sizes = {"tier_mode": "cliff", "size": "m", "chain_tiers": [{"up_to": 2}, {"up_to": 9}, {}]}
+    price = {"currency": "EUR", "model": "chain"}
+    document = {
+        "tallystick": 1,
+        "currencies": ["EUR"],
+        "meters": {**METERS, "count": {**METERS["count"]}},
+        "prices": {
+            "p": {**price, "meter": "count", "versions": [chain]},
+            "other": {**price, "meter": "count", "match": {"d": "b"}, "versions": [sizes]},
+        },
+        "plans": {"plan": {"currency": "EUR", "prices": ["p", "other"]}},
+    }
+    sent = [{"type": "e", "subject": "s1", "time": MID_MONTH, "data": {"m": Decimal(size)}} for size in (1, 3, 8, 20)]
+    assert_equal(document, sent, "UTC")
 
 
 def test_the_generated_values_are_those_that_the_cells_name() -> None:

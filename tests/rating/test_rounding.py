@@ -70,6 +70,8 @@ def test_lines_share_what_is_rounded_together(place: str, expected: list[str]) -
     assert rated.totals["drift"].to_list() == [sum(map(Decimal, expected)) - Decimal("0.02")]
     for line in rated.lines.iter_rows(named=True):
         assert Decimal(explain(line)[-1].result.split()[0]) == line["rounded_amount"]
+        rounds = [step["level"] for step in line["operations"] if step["operator"] == "round"]
+        assert rounds == ([] if place == "line" else [place]), "once, and by its own place"
 
 
 def test_events_are_rounded_and_then_summed() -> None:
@@ -84,6 +86,14 @@ def test_packages_of_a_line_cannot_be_rounded_by_event() -> None:
     package = {"model": "package", "versions": [{"package_size": "10", "amount": "1"}], "rounding_place": "event"}
     with pytest.raises(CatalogInvalid, match="rounding_place"):
         run(package, ["1"])
+
+
+@pytest.mark.parametrize("model", ["volume", "graduated"])
+def test_a_flat_amount_without_usage_belongs_to_no_event(model: str) -> None:
+    """Each event would pay it: 3 x 1 and not 1."""
+    version = {"tiers": [{"unit_amount": "0.004", "flat_amount": "1"}], "flat_when_unused": True}
+    with pytest.raises(CatalogInvalid, match="rounding_place"):
+        run({"model": model, "versions": [version], "rounding_place": "event"}, ["1", "2", "3"])
 
 
 def test_a_price_may_show_other_digits_than_its_currency() -> None:
@@ -131,6 +141,34 @@ def test_parts_sum_to_the_rounded_sum_and_none_is_off_by_a_unit(
             assert abs(Fraction(amount) - Fraction(part)) <= Fraction(1, 10**digits)
 
 
+@pytest.mark.parametrize(
+    ("amounts", "expected"),
+    [
+        pytest.param(["0.333"] * 3, ["0.34", "0.33", "0.33"], id="0.999 is 1.00: among equals the first key gains"),
+        pytest.param(["0.331", "0.339", "0.330"], ["0.33", "0.34", "0.33"], id="who lost most gains"),
+        pytest.param(["0.001", "5.009", "9.001"], ["0.00", "5.01", "9.00"], id="and not who is largest"),
+        pytest.param(["9.006", "0.007", "0.008"], ["9.00", "0.01", "0.01"], id="9.021 is 9.02: two of them gain"),
+        pytest.param(["1.25", "2.50"], ["1.25", "2.50"], id="nothing is lost"),
+        pytest.param(["-0.331", "0.001"], ["-0.33", "0.00"], id="-0.330: -0.34 lost 0.009, which is most"),
+    ],
+)
+def test_who_lost_most_gains(amounts: list[str], expected: list[str]) -> None:
+    rounded = largest_remainder(_parts([("a", 2, amount) for amount in amounts]), ["sum"], ["key"])
+    assert rounded.sort("key")["rounded"].to_list() == [Decimal(amount) for amount in expected]
+
+
+def test_sums_of_other_digits_are_rounded_beside_each_other() -> None:
+    rows = [("a", 0, "0.5"), ("a", 0, "0.6"), ("b", 2, "1.255"), ("b", 2, "0.004"), ("c", 4, "0.00005")]
+    rounded = largest_remainder(_parts(rows), ["sum"], ["key"]).sort("key")["rounded"].to_list()
+    assert rounded == [Decimal(amount) for amount in ("0", "1", "1.26", "0", "0.0001")]
+
+
+def _parts(rows: list[tuple[str, int, str]]) -> pl.DataFrame:
+    schema = pl.Schema({"sum": pl.String(), "rounding_digits": pl.Int32(), "key": pl.Int64(), "amount": AMOUNT})
+    made = [(group, digits, key, Decimal(amount)) for key, (group, digits, amount) in enumerate(rows)]
+    return pl.DataFrame(made, schema=schema, orient="row").with_columns(rounding=pl.lit("half_away_from_zero"))
+
+
 def _rounded(value: Fraction, digits: int, mode: str) -> Fraction:
     scaled = abs(value) * 10**digits
     whole = scaled.numerator // scaled.denominator
@@ -169,3 +207,19 @@ def test_the_largest_quantities_and_prices_are_exact(quantity: str, unit_amount:
 def test_what_does_not_fit_is_an_error_and_never_a_number(values: list[str], unit_amount: str) -> None:
     with pytest.raises(AmountOverflow):
         run({"model": "per_unit", "versions": [{"unit_amount": unit_amount}]}, values)
+
+
+@pytest.mark.parametrize("digits", [{}, {"rounding_digits": 4}])
+def test_an_amount_near_the_limit_is_rounded_by_event(digits: dict[str, int]) -> None:
+    """10^16 has more than 10^17 minor units: only the amount must fit, not how many of them it is."""
+    price = {"model": "per_unit", "versions": [{"unit_amount": "10"}], "rounding_place": "event", **digits}
+    assert shown(run(price, ["999999999999999.999900000"])) == [
+        "9999999999999999.9990" if digits else "10000000000000000.0000"
+    ]
+
+
+def test_lines_whose_sum_does_not_fit_are_an_error() -> None:
+    """Each of the eleven lines is below 10^17, and their total is not."""
+    price = {"model": "per_unit", "versions": [{"unit_amount": "10"}], "group_by": ["d"]}
+    with pytest.raises(AmountOverflow):
+        run(price, ["999999999999999"] * 11)

@@ -30,15 +30,17 @@ def test_opening_twice_changes_nothing(url: str) -> None:
     ("pragma", "expected"),
     [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1), ("busy_timeout", 10_000)],
 )
-def test_a_commit_is_on_the_disk_and_references_hold(store: Store, pragma: str, expected: object) -> None:
+def test_a_commit_of_sqlite_is_on_the_disk_and_references_hold(sqlite_url: str, pragma: str, expected: object) -> None:
+    store = open_store(sqlite_url)
     with reading(store.engine) as connection:
         assert connection.exec_driver_sql(f"PRAGMA {pragma}").scalar_one() == expected
+    store.close()
 
 
-def test_a_damaged_file_is_not_opened(url: str, tmp_path: Path) -> None:
-    open_store(url).close()
+def test_a_damaged_file_is_not_opened(sqlite_url: str, tmp_path: Path) -> None:
+    open_store(sqlite_url).close()
     path = tmp_path / "store.sqlite"
     whole = path.read_bytes()
     path.write_bytes(whole[:4096] + b"\xff" * 8192 + whole[4096 + 8192 :])
     with pytest.raises((DatabaseDamaged, DatabaseError), match=r"damaged|malformed"):
-        open_store(url)
+        open_store(sqlite_url)

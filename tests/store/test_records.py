@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from store import Store, open_store
+from store.database import disconnect
 from store.errors import NotFound
 from store.runs import Run
 from store.signals import Signal
@@ -69,6 +70,7 @@ def test_a_run_that_the_process_did_not_survive_is_called_interrupted(runs: Stor
     runs.runs.start(run("run_1"))
     runs.runs.start(run("run_2"))
     runs.runs.finish(replace(run("run_2"), status="done", finished_at=NOW, digest="d"))
+    disconnect(runs.engine)  # all that the end of a process does
     again = open_store(url)
     assert again.runs.interrupt_running(now=NOW) == 1
     assert again.runs.get("run_1").status == "interrupted"

@@ -1,19 +1,23 @@
 """Fees: an amount that is owed without any usage.
 
-    flat: amount, in each billing period
+    flat: amount, in each billing period; with `prorate`, amount x the served part of it
     one_time: amount, once
 
 A subscription to a plan of 20.00 USD with a set-up fee of 99.00 USD is charged 119.00 in the period in which it begins,
-and 20.00 in each one after.
+and 20.00 in each one after. Prorated by days, a subscription that begins on 15 October is charged 17/31 of 20.00 for
+October: 10.97.
 """
 
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import Field
 
-from rating.catalog.charge import Charge, one_tier
+from rating.catalog.charge import Charge, StepNumbers, one_tier
 from rating.catalog.literals import Amount
 from rating.catalog.parts import PricePart, Version
+from rating.core.book import Step
+from rating.core.proration import Proration
 
 
 class FlatVersion(Version):
@@ -33,8 +37,16 @@ class FlatPrice(PricePart):
     due: Literal["in_advance", "in_arrears"] = "in_advance"
     """When it is owed, which says the version that is charged: the one in force at the beginning of the part of the
     period in which the subscription is in force, or the one at its end."""
+    prorate: Proration | None = None
+    """How the part of a billing period that is served is counted, where only that part is charged: in `seconds`, in
+    `days` of the customer's calendar, or in `30_days` a month. Without it the fee is charged whole."""
     versions: tuple[FlatVersion, ...] = Field(min_length=1)
     """The fee and when it changed, oldest first."""
+
+    def shaped(self, charge: Charge) -> Charge:
+        if self.prorate is None:
+            return charge
+        return replace(charge, after=(*charge.after, StepNumbers(Step("prorate"), {"by": self.prorate})))
 
 
 class OneTimePrice(PricePart):

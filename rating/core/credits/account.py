@@ -5,8 +5,8 @@ from collections.abc import Collection
 import polars as pl
 
 from rating.core.credits.changes import BURNS, CLOSES, CLOSES_AT, OPENS, RECURS, REFUNDS, ROLLS, end_kind
-from rating.core.credits.paying import ONE
-from rating.core.money import ZERO, product, started
+from rating.core.credits.refunding import given_back
+from rating.core.money import ZERO
 from rating.core.schema import AMOUNT
 
 ENTRY = pl.Schema(
@@ -18,6 +18,7 @@ ENTRY = pl.Schema(
         "place": pl.UInt32(),  # of the grant
         "kind": pl.String(),
         "row": pl.UInt32(),  # of the burn
+        "refund": pl.String(),  # of RETURN
         "amount": AMOUNT,
         "covered": AMOUNT,
         "balance_before": AMOUNT,
@@ -62,10 +63,18 @@ class Account:
             again = self._entries[-1].filter(pl.col("row").is_in(self._refundable.implode()))
             self._payments = pl.concat([self._payments, again])
 
-    def change(self, segment: int, changes: pl.DataFrame | None, refunds: pl.DataFrame | None) -> None:
+    def change(
+        self,
+        segment: int,
+        changes: pl.DataFrame | None,
+        refunds: pl.DataFrame | None,
+        returns: pl.DataFrame | None = None,
+    ) -> None:
         """Make the changes of the instant with which a segment begins, phase by phase."""
         if refunds is not None:
             self._refund(segment, refunds)
+        if returns is not None:
+            self._give(segment, returns.sort("nth"))
         if changes is None:
             return
         for (phase,), due in changes.sort("phase").partition_by("phase", as_dict=True, maintain_order=True).items():
@@ -98,31 +107,26 @@ class Account:
         back = self._given_back(refunds)
         if back.is_empty():
             return
-        given = pl.col("amount").cum_sum().over("place") - pl.col("amount")
-        rows = back.sort("nth", "place").with_columns(left=self.left.gather(back.sort("nth", "place")["place"]))
-        rows = rows.with_columns(kind=pl.lit("refund"), step=0, balance_before=pl.col("left") + given)
-        self._enter(segment, REFUNDS, rows)
-        self._payments = pl.concat([self._payments, self._entries[-1]])
+        self._payments = pl.concat([self._payments, self._give(segment, back.sort("nth", "place"))])
         self._credited.append(back.group_by(refund="nth").agg(credited=pl.col("covered").neg().sum()))
+
+    def _give(self, segment: int, back: pl.DataFrame) -> pl.DataFrame:
+        """Put `amount` into each `place`; what has ended before expires. Gives the ENTRY of what was put in."""
+        given = pl.col("amount").cum_sum().over("place") - pl.col("amount")
+        rows = back.with_columns(left=self.left.gather(back["place"]))
+        rows = rows.with_columns(kind=pl.lit("refund"), step=0, balance_before=pl.col("left") + given)
+        entries = self._enter(segment, REFUNDS, rows)
         sums = rows.group_by("place").agg(pl.col("amount").sum(), pl.col("at").first())
         self._set(sums["place"], self.left.gather(sums["place"]) + sums["amount"])
         self._expire_closed(segment, sums)
+        return entries
 
     def _given_back(self, refunds: pl.DataFrame) -> pl.DataFrame:
         """One row a refund and grant: `nth` (the refund), `row`, `place`, `amount`, `covered` (below zero), `at`."""
-        net = self._payments.group_by("row", "place").agg(pl.col("covered").sum(), last=pl.col("segment").max())
-        net = net.filter(pl.col("covered") > 0).sort("row", "last", "place", descending=[False, True, True])
-        net = net.with_columns(piece_end=pl.col("covered").cum_sum().over("row"))
-        net = net.with_columns(piece_begin=pl.col("piece_end") - pl.col("covered"))
-        wanted = refunds.sort("row", "refund").with_columns(end=pl.col("amount").cum_sum().over("row"))
-        wanted = wanted.with_columns(begin=pl.col("end") - pl.col("amount")).drop("amount")
-        met = wanted.join(net, on="row").join(self._grants.select("place", "increment", "factor"), on="place")
-        begin, end = pl.max_horizontal("begin", "piece_begin"), pl.min_horizontal("end", "piece_end")
-        kept_before, kept_after = pl.col("piece_end") - begin, pl.col("piece_end") - end
-        back = met.filter(begin < end).with_columns(
-            amount=_cost(kept_before) - _cost(kept_after), covered=kept_after - kept_before, nth="refund"
-        )
-        return back.select("nth", "row", "place", "amount", "covered", "at")
+        grants = self._grants.select("place", "increment", "factor")
+        payments = self._payments.join(grants, on="place", validate="m:1").with_columns(paid="segment")
+        back = given_back(payments, refunds)
+        return back.select("row", "place", "amount", "covered", "at", nth="refund")
 
     def _expire_closed(self, segment: int, sums: pl.DataFrame) -> None:
         """What goes back to a grant that has ended before expires, or is void, at once."""
@@ -130,17 +134,11 @@ class Account:
         due = ended.with_columns(before=self.left.gather(ended["place"]))
         self._to(segment, REFUNDS, due, 1, end_kind(), ZERO)
 
-    def _enter(self, segment: int, phase: int, rows: pl.DataFrame) -> None:
-        missing = {name: pl.lit(None) for name in ("row", "covered") if name not in rows.columns}
+    def _enter(self, segment: int, phase: int, rows: pl.DataFrame) -> pl.DataFrame:
+        missing = {name: pl.lit(None) for name in ("row", "covered", "refund") if name not in rows.columns}
         complete = rows.with_columns(segment=segment, phase=phase, **missing).sort("step", "nth", "place")
         self._entries.append(complete.select(ENTRY.names()).cast(ENTRY))
+        return self._entries[-1]
 
     def _set(self, places: pl.Series, balances: pl.Series) -> None:
         self.left = self.left.scatter(places, balances)
-
-
-def _cost(covered: pl.Expr) -> pl.Expr:
-    """What a grant gives to cover so much of a burn."""
-    steps = product(started(covered, pl.col("increment")), pl.col("increment"))
-    stepped = product(steps, pl.col("factor").fill_null(ONE))
-    return pl.when(pl.col("increment").is_null()).then(covered).otherwise(stepped)

@@ -10,14 +10,14 @@ round to what is left of it, so that ten credits never round a paid line below z
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
 from rating.core.book import PriceBook
 from rating.core.credits.burning import Burnt, Opening, burn
 from rating.core.credits.order import DEFAULT_ORDER, OrderKey
-from rating.core.credits.schema import BURN, GRANT, REFUND, RESET, UNITS
+from rating.core.credits.schema import BILL_LEDGER, BILLING_PERIOD, BURN, GRANT, RESET, RETURN, UNITS
 from rating.core.lines import CHARGE_LINE, with_line_ids
 from rating.core.money import ROUNDED, ZERO, round_by_currency
 from rating.core.schema import AMOUNT
@@ -27,14 +27,18 @@ _PAYABLE = ["customer", "subscription", "currency"]
 
 @dataclass(frozen=True)
 class Credits:
-    """The grants of a run: GRANT in force at some instant of the period, and of the next one where other customers'
-    periods end later; `opening` is BALANCE at the start of the period, null where grants begin in it."""
+    """The grants of a run: GRANT in force at some instant of the period, and those that `returns` (RETURN) go to.
+
+    `resets` is RESET. `opening` is BALANCE at the start of each customer's period, of all grants that began before it;
+    null where no grant did. `periods` is BILLING_PERIOD of customers who may have no subscription in the period.
+    """
 
     grants: pl.DataFrame
     order: Sequence[OrderKey] = DEFAULT_ORDER
     resets: pl.DataFrame | None = None
-    refunds: pl.DataFrame | None = None
+    returns: pl.DataFrame | None = None
     opening: pl.DataFrame | None = None
+    periods: pl.DataFrame | None = None
 
 
 NO_CREDITS = Credits(GRANT.to_frame())
@@ -42,8 +46,8 @@ NO_CREDITS = Credits(GRANT.to_frame())
 
 @dataclass(frozen=True)
 class Billed:
-    """`lines` is CHARGE_LINE with the credit lines, sorted by id; `burnt` one ledger for each end of a period and for
-    money and units, where grants of that kind are."""
+    """`lines` is CHARGE_LINE with the credit lines, sorted by id; `burnt` one ledger (BILL_LEDGER) for each end of a
+    period and for money and units, where grants of that kind are."""
 
     lines: pl.DataFrame
     burnt: list[Burnt]
@@ -56,42 +60,53 @@ def billed(
     money = credits.grants.filter(pl.col("unit") != UNITS)
     if money.is_empty():
         return Billed(lines, [*before])
-    asked = line_burns(lines, served)
-    numbers = asked.select("burn", "line")
-    burns = asked.select(BURN.names())
-    burnt = burnt_by_period(burns, money, credits, served)
-    payments = [b.ledger.filter(pl.col("kind") == "burn").join(numbers, on="burn") for b in burnt]
+    burns = line_burns(lines, served)
+    burnt = burnt_by_period(burns.with_columns(event=pl.lit(None)), money, credits, served)
+    payments = [part.ledger.filter(pl.col("kind") == "burn") for part in burnt]
     paying = pl.concat([_credit_lines(part, lines, book) for part in payments] or [CHARGE_LINE.to_frame()])
     return Billed(pl.concat([lines, paying]).sort("line"), [*before, *burnt])
 
 
 def burnt_by_period(burns: pl.DataFrame, grants: pl.DataFrame, credits: Credits, served: pl.DataFrame) -> list[Burnt]:
-    """Burn the grants of all customers whose billing period is the same together: time zones tell periods apart."""
-    return [_burnt(part, grants, burns, credits) for part in _periods(served)]
+    """Burn the grants of all customers whose billing period is the same together: time zones tell periods apart.
+
+    `burns` is BURN with the `line` and the `event` that each row is of, which the ledgers then name (BILL_LEDGER).
+    """
+    named = burns.select("burn", "line", "event")
+    return [_named(_burnt(part, grants, burns, credits), named) for part in _periods(served, credits)]
 
 
-def _periods(served: pl.DataFrame) -> list[pl.DataFrame]:
+def _named(burnt: Burnt, named: pl.DataFrame) -> Burnt:
+    ledger = burnt.ledger.join(named, on="burn", how="left", validate="m:1", maintain_order="left")
+    return replace(burnt, ledger=ledger.select(BILL_LEDGER.names()).cast(BILL_LEDGER))
+
+
+def _periods(served: pl.DataFrame, credits: Credits) -> list[pl.DataFrame]:
     """The customers by their billing period, which time zones tell apart."""
-    ends = served.group_by("customer").agg(pl.col("period_start").max(), pl.col("period_end").max())
+    others = BILLING_PERIOD.to_frame() if credits.periods is None else credits.periods
+    every = pl.concat([served.select(BILLING_PERIOD.names()), others])
+    ends = every.group_by("customer").agg(pl.col("period_start").max(), pl.col("period_end").max())
     return ends.sort("customer").partition_by("period_start", "period_end", maintain_order=True)
 
 
 def _burnt(customers: pl.DataFrame, grants: pl.DataFrame, burns: pl.DataFrame, credits: Credits) -> Burnt:
+    """A period's ledger has the beginnings and burns of [start, end), and the other changes of (start, end]."""
     start, end = customers.select("period_start", "period_end").row(0)
-    own = grants.join(customers, on="customer", how="semi")
+    own = grants.join(customers, on="customer", how="semi").filter(pl.col("effective_at") < end)
     resets = RESET.to_frame() if credits.resets is None else credits.resets
-    refunds = REFUND.to_frame() if credits.refunds is None else credits.refunds
+    returns = RETURN.to_frame() if credits.returns is None else credits.returns
     opening = None
     if credits.opening is not None:
-        opening = Opening(start, credits.opening.join(own, on="grant", how="semi"))
+        opening = Opening(start, credits.opening.join(own, on="grant", how="semi"), begun_at=False)
         resets = resets.filter(pl.col("at") > start)
+        returns = returns.filter(pl.col("at") > start)
     return burn(
         own.select(GRANT.names()),
-        burns.join(customers, on="customer", how="semi"),
+        burns.select(BURN.names()).join(customers, on="customer", how="semi"),
         end,
         order=credits.order,
         resets=resets.join(customers, on="customer", how="semi"),
-        refunds=refunds,
+        returns=returns.filter(pl.col("at") <= end).join(own, on="grant", how="semi"),
         opening=opening,
     )
 
@@ -121,7 +136,7 @@ def _net(by: Sequence[str], takes: pl.Expr) -> pl.Expr:
 
 
 def _credit_lines(payments: pl.DataFrame, lines: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
-    """CHARGE_LINE of payments: LEDGER with the `line` that each pays."""
+    """CHARGE_LINE of payments (BILL_LEDGER)."""
     digits = book.prices.select("currency", "currency_digits").unique()
     own = payments.select("entry", "grant", "covered", "balance_before", "balance_after", pays="line")
     paid = own.join(lines, left_on="pays", right_on="line", suffix="_of_line").sort("entry")

@@ -21,7 +21,7 @@ from rating.core.credits.changes import BURNS, changes
 from rating.core.credits.conservation import assert_conserved
 from rating.core.credits.order import DEFAULT_ORDER, OrderKey, in_order
 from rating.core.credits.paying import pay
-from rating.core.credits.schema import BALANCE, GRANT, LEDGER, PAID, REFUND, REFUNDED, RESET
+from rating.core.credits.schema import BALANCE, GRANT, LEDGER, PAID, REFUND, REFUNDED, RESET, RETURN
 from rating.core.money import ZERO
 
 Overage = Literal["charge", "carry"]
@@ -29,10 +29,12 @@ Overage = Literal["charge", "carry"]
 
 @dataclass(frozen=True)
 class Opening:
-    """What was left (BALANCE) of every grant in force when the ledger begins, at `at`."""
+    """What was left (BALANCE) of every grant in force when the ledger begins, at `at`. `begun_at` is whether the ledger
+    before has the beginnings of that very instant; else they are in this one."""
 
     at: datetime
     balances: pl.DataFrame
+    begun_at: bool = True
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Burnt:
     refunded: pl.DataFrame  # REFUNDED, by refund
     balances: pl.DataFrame  # BALANCE of every grant, by id
     segments: pl.DataFrame  # `customer`, `unit`, `at`: where the usable grants of a customer changed, ascending
+    until: datetime
 
 
 class OpeningInvalid(ValueError):
@@ -59,36 +62,39 @@ def burn(
     overage: Overage = "charge",
     resets: pl.DataFrame | None = None,
     refunds: pl.DataFrame | None = None,
+    returns: pl.DataFrame | None = None,
     opening: Opening | None = None,
     time_zone: str = "UTC",
 ) -> Burnt:
     """Pay `burns` (BURN, all before or at `until`) from `grants` (GRANT), with all changes up to and at `until`.
 
-    `resets` is RESET, `refunds` REFUND; `time_zone` is that of recurrences. Raises OpeningInvalid, and AmountOverflow.
+    `resets` is RESET, `refunds` REFUND, `returns` RETURN (up to `until`); `time_zone` is that of recurrences. Raises
+    OpeningInvalid, and AmountOverflow.
     """
     resets = RESET.to_frame() if resets is None else resets
     refunds = REFUND.to_frame() if refunds is None else refunds
     since = opening.at if opening else None
     placed = _opened(_placed(grants, order), opening, resets)
+    given_back = _given_back(RETURN.to_frame() if returns is None else returns, placed)
     asked = _asked(burns, placed)
     changed = changes(placed, resets, since, until, time_zone).join(placed.select("place", "pool"), on="place")
     returned = refunds.join(asked.select("burn", "row", "pool"), on="burn")
     forgiven = _pools_of(resets, placed) if overage == "carry" else _pools_of(RESET.to_frame(), placed)
-    edges = _edges([changed, returned, forgiven])
+    edges = _edges([changed, returned, given_back, forgiven])
     account = Account(placed, set(returned["row"]))
     allowed = _allowed(placed, asked)
-    parts = [_by_segment(part, edges) for part in (changed, returned, forgiven, asked)]
+    parts = [_by_segment(part, edges) for part in (changed, returned, given_back, forgiven, asked)]
     owed = asked.clear()
     for segment in range(1 + (int(edges["segment"].max() or 0) if edges.height else 0)):  # type: ignore[arg-type]
-        changes_now, returns_now, forgiven_now, asking = (part.get(segment) for part in parts)
-        account.change(segment, changes_now, returns_now)
+        changes_now, refunds_now, returns_now, forgiven_now, asking = (part.get(segment) for part in parts)
+        account.change(segment, changes_now, refunds_now, returns_now)
         if overage == "carry":
             asking = owed = _with_owed(asking, owed, forgiven_now)
         if asking is not None and not asking.is_empty():
             pieces = pay(asking, account.usable(asking), allowed)
             account.take(segment, pieces, asking)
             owed = _owed(asking, pieces) if overage == "carry" else owed
-    return _result(grants, burns, refunds, placed, edges, asked, account)
+    return _result(burns, refunds, placed, edges, asked, account, until)
 
 
 def _placed(grants: pl.DataFrame, order: Sequence[OrderKey]) -> pl.DataFrame:
@@ -109,20 +115,28 @@ def _listed(column: str) -> pl.Expr:
 
 
 def _opened(placed: pl.DataFrame, opening: Opening | None, resets: pl.DataFrame) -> pl.DataFrame:
-    """With `begins_with`: what a grant holds when it begins."""
+    """With `begins_with`: what a grant holds when it begins, and `has_begun`: whether that is an opening balance."""
     if opening is None:
-        return placed.with_columns(begins_with="amount")
-    in_force = placed.filter(pl.col("effective_at") <= opening.at)
+        return placed.with_columns(begins_with="amount", has_begun=pl.lit(False))
+    has_begun = pl.col("effective_at") <= opening.at if opening.begun_at else pl.col("effective_at") < opening.at
+    begun = placed.filter(has_begun)
     for missing, what in (
         (opening.balances.join(placed, on="grant", how="anti"), "an opening balance names no grant"),
-        (in_force.join(opening.balances, on="grant", how="anti"), "a grant in force has no opening balance"),
+        (begun.join(opening.balances, on="grant", how="anti"), "a grant in force has no opening balance"),
         (resets.filter(pl.col("at") <= opening.at).rename({"customer": "grant"}), "a reset is not after the opening"),
     ):
         if not missing.is_empty():
             raise OpeningInvalid(f"{what}: {missing['grant'][0]}")
     joined = placed.join(opening.balances, on="grant", how="left", validate="1:1", maintain_order="left")
-    left = pl.when(pl.col("effective_at") <= opening.at).then("balance").otherwise("amount")
-    return joined.with_columns(begins_with=left).drop("balance")
+    left = pl.when(has_begun).then("balance").otherwise("amount")
+    return joined.with_columns(begins_with=left, has_begun=has_begun).drop("balance")
+
+
+def _given_back(returns: pl.DataFrame, placed: pl.DataFrame) -> pl.DataFrame:
+    """RETURN with the `place` and `pool` of the grant, numbered in the order of the refunds' ids."""
+    assert returns.join(placed, on="grant", how="anti").is_empty(), "something is returned to a grant that is not there"
+    numbered = returns.sort("refund", "grant").with_row_index("nth")
+    return numbered.join(placed.select("grant", "place", "pool"), on="grant", validate="m:1")
 
 
 def _asked(burns: pl.DataFrame, placed: pl.DataFrame) -> pl.DataFrame:
@@ -183,13 +197,13 @@ def _owed(asking: pl.DataFrame, pieces: pl.DataFrame) -> pl.DataFrame:
 
 
 def _result(
-    grants: pl.DataFrame,
     burns: pl.DataFrame,
     refunds: pl.DataFrame,
     placed: pl.DataFrame,
     edges: pl.DataFrame,
     asked: pl.DataFrame,
     account: Account,
+    until: datetime,
 ) -> Burnt:
     ledger = _ledger(account.entries(), placed, edges, asked)
     covered = ledger.filter(pl.col("kind") == "burn").group_by("burn").agg(paid=pl.col("covered").sum())
@@ -203,7 +217,7 @@ def _result(
     assert_conserved(ledger, paid, balances)
     pools = placed.select("pool", "customer", "unit").unique()
     segments = edges.join(pools, on="pool").select("customer", "unit", "at").sort("customer", "unit", "at")
-    return Burnt(ledger, paid.cast(PAID), refunded.sort("refund"), balances, segments)
+    return Burnt(ledger, paid.cast(PAID), refunded.sort("refund"), balances, segments, until)
 
 
 def _ledger(entries: pl.DataFrame, placed: pl.DataFrame, edges: pl.DataFrame, asked: pl.DataFrame) -> pl.DataFrame:

@@ -25,8 +25,8 @@ CLOSES_AT = pl.min_horizontal("expires_at", "voided_at")
 def changes(
     grants: pl.DataFrame, resets: pl.DataFrame, since: datetime | None, until: datetime, time_zone: str
 ) -> pl.DataFrame:
-    """CHANGE of all that happens up to and at `until`. `grants` is GRANT with `place`; grants in force before `since`
-    begin there, with what was left of them. Grants that are never usable have no change."""
+    """CHANGE of all that happens up to and at `until`. `grants` is GRANT with `place` and `has_begun`; those that have
+    begun by `since` open there. Grants that are never usable have no change."""
     alive = lifetimes(grants, since)
     opens = alive.select("place", "kind", at="opens_at", phase=pl.lit(OPENS))
     ended = alive.filter(pl.col("closes_at").is_not_null())
@@ -40,7 +40,7 @@ def lifetimes(grants: pl.DataFrame, since: datetime | None) -> pl.DataFrame:
     """The grants that are usable at some time, with `opens_at` and `closes_at` (null: never), [opens_at, closes_at)."""
     began = pl.lit(since, dtype=INSTANT)
     named = grants.with_columns(
-        kind=pl.when(pl.col("effective_at") <= began).then(pl.lit("opening")).otherwise("kind"),
+        kind=pl.when("has_begun").then(pl.lit("opening")).otherwise("kind"),
         opens_at=pl.max_horizontal("effective_at", began),
         closes_at=CLOSES_AT,
     )

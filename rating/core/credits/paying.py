@@ -15,7 +15,7 @@ other, and a grant serves burns one after the other: what the k-th run pays hang
 
 import polars as pl
 
-from rating.core.money import ZERO, AmountOverflow, product, quotient, started, whole
+from rating.core.money import ZERO, overflow_checked, product, quotient, started, whole
 from rating.core.schema import AMOUNT
 
 ONE = pl.lit(1, dtype=AMOUNT)
@@ -84,9 +84,8 @@ def _taken(burns: pl.DataFrame, run: pl.DataFrame, allowed: pl.DataFrame) -> pl.
         met = met.filter(~pl.col("is_limited") | pl.col("holds").fill_null(False))
     asking = met.with_columns(asked=_asked()).with_columns(end=pl.col("asked").cum_sum().over("pool"))
     asking = asking.with_columns(begin=pl.col("end") - pl.col("asked"))
-    taken = asking.with_columns(taken=pl.min_horizontal("end", "total") - pl.col("begin")).collect()
-    if (taken["end"] < 0).any():
-        raise AmountOverflow("what a customer's credits are asked for does not fit 17 digits before the point")
+    with overflow_checked():
+        taken = asking.with_columns(taken=pl.min_horizontal("end", "total") - pl.col("begin")).collect()
     return taken.filter(pl.col("taken") > 0).with_columns(covered=_covered())
 
 

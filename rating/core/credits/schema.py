@@ -61,6 +61,11 @@ REFUND = pl.Schema({"refund": pl.Int64(), "burn": pl.Int64(), "at": INSTANT, "am
 REFUNDED = pl.Schema({**REFUND, "credited": AMOUNT, "uncredited": AMOUNT})
 """One row is one REFUND with what went back to grants and what they had not paid: amount = credited + uncredited."""
 
+RETURN = pl.Schema(
+    {"refund": pl.String(), "customer": pl.String(), "grant": pl.String(), "at": INSTANT, "amount": AMOUNT}
+)
+"""One row gives so much back to one grant: its part of the refund of what was paid before the ledger begins."""
+
 LEDGER = pl.Schema(
     {
         "entry": pl.Int64(),  # its place: by customer, unit, then the order in which it happened
@@ -70,6 +75,7 @@ LEDGER = pl.Schema(
         "kind": pl.String(),  # opening | grant | top_up | burn | refund | expiry | void | rollover
         "time": INSTANT,
         "burn": pl.Int64(),  # what was paid or given back; null for the other kinds
+        "refund": pl.String(),  # of RETURN; null for all else
         "amount": AMOUNT,  # what it changed: positive into the grant
         "covered": AMOUNT,  # what that is of the burn: -amount, but for increments and factors; null for other kinds
         "balance_before": AMOUNT,
@@ -97,6 +103,21 @@ PLAN_CREDIT = pl.Schema(
     }
 )
 """One row is what a plan grants each of its subscriptions."""
+
+BILL_LEDGER = pl.Schema({**LEDGER, "line": pl.String(), "event": pl.Int64()})
+"""One row is one LEDGER entry with the charge line that was paid, and where units paid the sequence of the event."""
+
+BILLING_PERIOD = pl.Schema({"customer": pl.String(), "period_start": INSTANT, "period_end": INSTANT})
+"""One row is one customer's billing period, [`period_start`, `period_end`)."""
+
+CREDIT_ENTRY = pl.Schema(
+    {
+        **{name: dtype for name, dtype in BILL_LEDGER.items() if name != "burn"},
+        "period": pl.String(),
+    }
+)
+"""One row is one entry of the ledger of a run: BILL_LEDGER of all customers, and one of kind `closing` for each grant
+that goes on behind the period, with what is left of it. `entry` counts by customer and unit, `closing` last."""
 
 BALANCE = pl.Schema({"grant": pl.String(), "balance": AMOUNT})
 """One row is what is left of one grant."""

@@ -12,10 +12,13 @@ from typing import Any
 import polars as pl
 
 from rating.core.book import PriceBook, Step
+from rating.core.coverage import with_payers
 from rating.core.credits.bills import Credits, burnt_by_period
 from rating.core.credits.burning import Burnt
 from rating.core.credits.schema import BURN, UNITS
+from rating.core.lines import CHARGE_LINE, IDENTITY, with_line_ids
 from rating.core.metering import adds_up
+from rating.core.schema import PAYER
 
 CREDIT = Step("credit", "event")
 
@@ -65,26 +68,48 @@ def _payable_prices(book: PriceBook, grants: pl.DataFrame) -> pl.Series:
 
 def without_credited_units(usage: pl.LazyFrame, credits: Credits, served: pl.DataFrame, book: PriceBook) -> UnitsBurnt:
     """Burn grants in units for `usage` (PRICED_USAGE); `book` is `with_credit_steps`."""
-    places = [place for place, chain in enumerate(book.chains) if CREDIT in chain.before]
-    if not places:
+    grants = credits.grants.filter(pl.col("unit") == UNITS)
+    if grants.is_empty():
         return UnitsBurnt(usage, [])
+    places = [place for place, chain in enumerate(book.chains) if CREDIT in chain.before]
     payable = book.rates.lazy().filter(pl.col("chain").is_in(places)).select("rate")
-    key = ["rate", "subscription", "meter", "group", "event"]
     events = usage.filter(pl.col("event").is_not_null()).join(payable, on="rate", how="semi")
     allowed = pl.col("allowed").fill_null(0) if "allowed" in usage.collect_schema() else 0  # is free anyway
     asked = (
         events.with_columns(pl.col("quantity") - allowed)
-        .select(*key, "price", "time", "quantity")
-        .sort("time", *key)
+        .select(*_EVENT_OF_LINE, "price", "time", "quantity")
+        .sort("time", *_EVENT_OF_LINE)
         .collect(engine="streaming")
+        .with_row_index("burn")
     )
-    owners = served.select("subscription", "customer")
-    owned = asked.join(owners, on="subscription", validate="m:1", maintain_order="left").with_row_index("burn")
-    burns = owned.with_columns(unit=pl.lit(UNITS), sequence="event", amount="quantity")
-    burnt = burnt_by_period(
-        burns.select(pl.col(name).cast(dtype) for name, dtype in BURN.items()),
-        credits.grants.filter(pl.col("unit") == UNITS), credits, served,
-    )  # fmt: skip
+    burns = _burns(asked, served, book)
+    burnt = burnt_by_period(burns, grants, credits, served)
+    if not places:
+        return UnitsBurnt(usage, burnt)
     paid = pl.concat([part.paid.select("burn", credited="paid") for part in burnt])
-    credited = owned.select(pl.col("burn").cast(pl.Int64), *key).join(paid, on="burn").drop("burn")
-    return UnitsBurnt(usage.join(credited.lazy(), on=key, how="left", validate="m:1"), burnt)
+    credited = asked.select(pl.col("burn").cast(pl.Int64), *_EVENT_OF_LINE).join(paid, on="burn").drop("burn")
+    return UnitsBurnt(usage.join(credited.lazy(), on=_EVENT_OF_LINE, how="left", validate="m:1"), burnt)
+
+
+_EVENT_OF_LINE = ["rate", PAYER, "meter", "group", "event"]
+
+
+def _burns(asked: pl.DataFrame, served: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
+    """BURN of each event of a line, with the `line` that it will be part of and the `event`."""
+    owners = with_payers(served).select(PAYER, "subscription", "customer", period=_month_of_period())
+    versions = book.rates.select("rate", "window", price_version="version")
+    owned = asked.join(owners, on=PAYER, validate="m:1", maintain_order="left").join(
+        versions, on="rate", validate="m:1", maintain_order="left"
+    )
+    burns = owned.with_columns(
+        *(pl.lit(None, dtype=CHARGE_LINE[name]).alias(name) for name in ("adjustment", "grant", "pays")),
+        kind=pl.lit("usage"), unit=pl.lit(UNITS), sequence="event", amount="quantity",
+    )  # fmt: skip
+    typed = burns.with_columns(pl.col(name).cast(CHARGE_LINE[name]) for name in IDENTITY)
+    named = with_line_ids(typed.lazy()).collect()
+    return named.select(*(pl.col(name).cast(dtype) for name, dtype in BURN.items()), "line", "event")
+
+
+def _month_of_period() -> pl.Expr:
+    """As a run is called: two weeks into a period it is that month in every time zone."""
+    return pl.col("period_start").dt.offset_by("14d").dt.strftime("%Y-%m")

@@ -23,7 +23,15 @@ from rating.core.metering.changing import changes, is_change
 from rating.core.metering.converting import converted
 from rating.core.metering.measuring import measured, reduced
 from rating.core.metering.reading import adds_up, declared_properties, readings, series_columns, unmetered_events
-from rating.core.metering.summing import families, is_sum, metered_events, metered_usage, summed_usage, totals_of
+from rating.core.metering.summing import (
+    families,
+    is_sum,
+    metered_events,
+    metered_usage,
+    rolled_up,
+    summed_usage,
+    totals_of,
+)
 
 __all__ = [
     "CARRIED",
@@ -42,6 +50,7 @@ __all__ = [
     "metered_usage",
     "readings",
     "reduced",
+    "rolled_up",
     "series_columns",
     "settled",
     "summed_usage",

@@ -20,7 +20,8 @@ def families(meters: Iterable[Meter]) -> list[tuple[Meter, ...]]:
     """The meters of counts and sums by what they read: those of one family look at the same events and group alike."""
     found: dict[tuple[object, ...], list[Meter]] = {}
     for meter in filter(is_sum, meters):
-        read = (meter.event_type, meter.filters, meter.exclude, meter.group_by, meter.duration, meter.elapsed)
+        events = (meter.event_type, meter.filters, meter.exclude, meter.duration, meter.elapsed)
+        read = (*events, meter.prefixes, meter.group_by)
         found.setdefault(read, []).append(meter)
     return [tuple(family) for family in found.values()]
 
@@ -39,12 +40,19 @@ def summed_usage(usage: pl.LazyFrame, family: Sequence[Meter], by: Sequence[str]
     Each property is summed once for all meters. Admission bounds a property by 10^15, so a sum cannot leave
     Decimal(38, 9) below 10^14 events and needs no check.
     """
-    properties = sorted({property_column(p) for meter in family for p in (*meter.add, *meter.subtract)})
+    properties = map(property_column, _summed_properties(family))
     computed = [
         event_value(meter.expression).sum().alias(_computed(meter)) for meter in family if meter.expression is not None
     ]
     events = [counts(meter).sum().cast(pl.Int64).alias(_events(meter)) for meter in family]
     return read(usage, family[0]).group_by(by).agg(*[pl.col(p).sum() for p in properties], *computed, *events)
+
+
+def rolled_up(summed: pl.LazyFrame, family: Sequence[Meter], by: Sequence[str]) -> pl.LazyFrame:
+    """`summed_usage` of a family summed once more, by fewer columns."""
+    properties = [property_column(name) for name in _summed_properties(family)]
+    computed = [_computed(meter) for meter in family if meter.expression is not None]
+    return summed.group_by(by).agg(pl.col(*properties, *computed, *map(_events, family)).sum())
 
 
 def totals_of(summed: pl.LazyFrame, meter: Meter, by: Sequence[str]) -> pl.LazyFrame:
@@ -60,6 +68,10 @@ def totals_of(summed: pl.LazyFrame, meter: Meter, by: Sequence[str]) -> pl.LazyF
 def metered_usage(summed: pl.LazyFrame, meter: Meter, by: Sequence[str]) -> pl.LazyFrame:
     """The same with the metered quantity, converted and rounded."""
     return converted(totals_of(summed, meter, by), meter)
+
+
+def _summed_properties(family: Iterable[Meter]) -> list[str]:
+    return sorted({name for meter in family for name in (*meter.add, *meter.subtract)})
 
 
 def _events(meter: Meter) -> str:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from rating.core.credits.burning import Burnt, burn
 from rating.core.credits.schema import BURN, GRANT, REFUND, RESET, UNITS
+from rating.core.money import AmountOverflow
 from tests.oracle import credits as oracle
 from tests.rating.credits.frames import frame
 
@@ -160,6 +161,17 @@ def test_a_hundred_thousand_grants_of_one_customer_are_one_merge() -> None:
     got = burn(made.select(pl.col(n).cast(t) for n, t in GRANT.items()), frame(BURN, asked), UNTIL)
     assert got.paid["paid"].sum() == Decimal(100_000)
     assert got.paid["unpaid"].sum() == Decimal("20150")
+
+
+def test_what_is_asked_for_and_does_not_fit_is_an_error() -> None:
+    """Twice 9 x 10^16 is above 1.7 x 10^17, at which a sum wraps."""
+    granted = [{**MINIMUM, "grant": "g", "customer": "a", "unit": "USD", "amount": Decimal(1), "effective_at": START}]
+    asked = [
+        {"burn": n, "customer": "a", "unit": "USD", "time": START, "sequence": n, "amount": Decimal(9 * 10**16)}
+        for n in range(2)
+    ]
+    with pytest.raises(AmountOverflow):
+        run(granted, asked, [], [])
 
 
 @pytest.mark.parametrize("carries", [False, True], ids=["charged", "carried"])

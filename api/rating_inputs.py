@@ -1,0 +1,242 @@
+"""Everything that a month is rated from, gathered in one place: for runs, previews and questions alike.
+
+A month opens with the credits that the month before has left. What these are, the ledger of its newest run says, of
+those that began after it had ended everywhere; where there is none, the month before is rated here for the customers
+whom that concerns, and if need be the months before it, back to the first grant.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from api.history import Known, Opened
+from ingest.contents import View
+from ingest.log import UsageLog
+from rating.core.book import PriceBook
+from rating.core.credits.bills import NO_CREDITS, Credits
+from rating.core.credits.months import Granted, burnt_before, credits_of, opened
+from rating.core.credits.run_ledger import closing_balances, ledger_totals, run_ledger
+from rating.core.credits.schema import BALANCE
+from rating.core.periods import Month
+from rating.core.rating import Rated, rate, usage_bounds
+from rating.core.subjects import Usage
+from rating.ledger_table import LedgerTable
+from rating.run import json_rows
+from rating.run_table import LinesDamaged
+from store import Store
+from store.runs import Run
+
+_Records = TypeVar("_Records")
+_LAST_ZONE = ZoneInfo("Etc/GMT+12")  # no month ends later
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """Who pays, as a run sees it: schemas SUBJECT and SUBSCRIPTION."""
+
+    subjects: pl.DataFrame
+    subscriptions: pl.DataFrame
+
+    def report(self) -> dict[str, Any]:
+        """Counts, and a digest that tells whether two runs saw the same customers and subscriptions."""
+        heights = {"subjects": self.subjects.height, "subscriptions": self.subscriptions.height}
+        return {**heights, "digest": _digest(self.subjects, self.subscriptions)}
+
+    def of(self, customers: pl.Series) -> "Accounts":
+        """Those of some customers only."""
+        own = pl.col("customer").is_in(customers.unique().implode())
+        return Accounts(self.subjects.filter(own), self.subscriptions.filter(own))
+
+
+@dataclass(frozen=True)
+class RatingInputs:
+    """The arguments of `rate`, by their names."""
+
+    usage: Usage
+    subjects: pl.DataFrame
+    subscriptions: pl.DataFrame
+    book: PriceBook
+    month: Month
+    credits: Credits = NO_CREDITS
+
+    def arguments(self) -> dict[str, Any]:
+        """For `rate(**inputs.arguments())`, and for what takes the same arguments."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def rated(self) -> Rated:
+        """Raises AmountOverflow."""
+        return rate(**self.arguments())
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The inputs, and what they are of: the accounts, the state of the log and of the records, the ledgers before."""
+
+    inputs: RatingInputs
+    accounts: Accounts
+    table_version: int
+    last_sequence: int
+    last_change: int
+    backfills: tuple[str, ...]
+    opened: Opened
+
+    def ledger(self, rated: Rated) -> pl.DataFrame:
+        """CREDIT_ENTRY of what came of the inputs."""
+        return run_ledger(rated.burnt, self.inputs.credits.grants, str(self.inputs.month))
+
+    def credits_report(self, ledger: pl.DataFrame) -> dict[str, Any]:
+        """What was granted, a digest that tells whether two runs saw the same, and the totals of the `ledger`."""
+        credits = self.inputs.credits
+        frames = (credits.grants, credits.opening, credits.resets, credits.returns)
+        return {
+            "grants": credits.grants.height,
+            "digest": _digest(*(frame for frame in frames if frame is not None)),
+            "opened_by": self.opened.run,
+            "rated_before": list(self.opened.months),
+            "entries": ledger.height,
+            "totals": json_rows(ledger_totals(ledger)),
+        }
+
+
+@dataclass(frozen=True)
+class RatingSources:
+    """Where the inputs of a run lie."""
+
+    store: Store
+    log: UsageLog
+    ledgers: LedgerTable
+    plans: Mapping[str, str] = field(default_factory=dict)  # by which plan those of a plan are rated
+
+    def gather(
+        self,
+        month: Month,
+        book: PriceBook,
+        *,
+        view: View | None = None,
+        customer: str | None = None,
+        known: Known | None = None,
+    ) -> Gathered:
+        """What `month` is rated from as of now, or as it was `known`: of all customers or of one; with the events of
+        `view`, if given.
+
+        Raises AmountOverflow, and LinesDamaged for a ledger before.
+        """
+        known = known or Known(view or self.log.view(), self.store.changes.last())
+        accounts, granted = self.accounts(known.change), self._granted(book, known.change)
+        if customer is not None:
+            one = pl.Series([customer])
+            accounts, granted = accounts.of(one), _of(granted, one)
+        return self._gather(month, book, known, accounts, granted, is_part=customer is not None)
+
+    def accounts(self, change: int | None = None) -> Accounts:
+        """As of `change`, the newest unless given."""
+        customers, subscriptions = self.store.customers, self.store.subscriptions
+        found = self._read(
+            lambda c: Accounts(customers.subjects_frame(c), subscriptions.subscriptions_frame(c)),
+            self.store.changes.last() if change is None else change,
+        )
+        mapped = found.subscriptions.with_columns(pl.col("plan").replace(dict(self.plans)))
+        return replace(found, subscriptions=mapped) if self.plans else found
+
+    def final_run(self, month: Month, *, by: datetime | None = None) -> Run | None:
+        """The newest run of `month` that is done and began after the month had ended everywhere, if there is one; of
+        those that had ended `by` an instant."""
+        found = self.store.runs.newest_done(str(month), since=month_over(month), by=by)
+        return found if found is not None and "credits" in (found.report or {}) else None
+
+    def ledger(self, run: Run) -> pl.LazyFrame:
+        """STORED_ENTRY of a run that is done. Raises LinesDamaged when it is not what was stored."""
+        stored, expected = self.ledgers.count(run.id), ((run.report or {}).get("credits") or {}).get("entries", 0)
+        if stored != expected:
+            raise LinesDamaged(
+                f"run {run.id} has {stored} entries of credits, and {expected} were stored; rate it again"
+            )
+        return self.ledgers.rows(run.id)
+
+    def _granted(self, book: PriceBook, change: int) -> Granted:
+        records, prices = self.store.credits, book.prices["price"].to_list()
+        return self._read(
+            lambda c: Granted(
+                records.grants_frame(prices, c), records.owners_frame(c), book.credits, records.returns_frame(c)
+            ),
+            change,
+        )
+
+    def _read(self, read: Callable[[int | None], _Records], change: int) -> _Records:
+        """What `read` gives as of `change`: where that is the newest, as it is now, unless another comes in between."""
+        if change == self.store.changes.last():
+            found = read(None)
+            if change == self.store.changes.last():
+                return found
+        return read(change)
+
+    def _gather(
+        self, month: Month, book: PriceBook, known: Known, accounts: Accounts, granted: Granted, *, is_part: bool
+    ) -> Gathered:
+        credits, origin = self._credits(month, book, known, accounts, granted)
+        start, end = usage_bounds(accounts.subscriptions, book, month)
+        subjects = accounts.subjects["subject"] if is_part else None
+        snapshot = self.log.scan(start=start, end=end, view=known.view, subjects=subjects, properties=known.properties)
+        inputs = RatingInputs(snapshot.usage, accounts.subjects, accounts.subscriptions, book, month, credits)
+        return Gathered(
+            inputs,
+            accounts,
+            snapshot.table_version,
+            snapshot.last_sequence,
+            known.change,
+            snapshot.backfills,
+            origin,
+        )
+
+    def _credits(
+        self, month: Month, book: PriceBook, known: Known, accounts: Accounts, granted: Granted
+    ) -> tuple[Credits, Opened]:
+        credits = credits_of(granted, accounts.subscriptions, month)
+        if credits.grants.is_empty():
+            return NO_CREDITS, Opened()
+        asked = burnt_before(credits, accounts.subscriptions)
+        if asked.is_empty():
+            return opened(credits, BALANCE.to_frame()), Opened()
+        before = month.before()
+        run = self._opening_run(before, known)
+        if run is not None:
+            ledger, origin = self.ledger(run).collect(), Opened(run.id)
+        else:
+            own, theirs = accounts.of(asked["customer"]), _of(granted, asked["customer"])
+            gathered = self._gather(before, book, known, own, theirs, is_part=True)
+            ledger = gathered.ledger(gathered.inputs.rated())
+            origin = replace(gathered.opened, months=(*gathered.opened.months, str(before)))
+        closing = closing_balances(ledger).join(asked, on="grant", how="semi")
+        return opened(credits, closing), origin
+
+    def _opening_run(self, month: Month, known: Known) -> Run | None:
+        """The run whose ledger closes `month`; null where the month is rated to know."""
+        if known.opened is None:
+            return self.final_run(month, by=known.by)
+        if known.opened.run is None or str(month) in known.opened.months:
+            return None
+        return self.store.runs.get(known.opened.run)
+
+
+def month_over(month: Month) -> datetime:
+    """The instant from which on `month` is over everywhere."""
+    return month.bounds(_LAST_ZONE)[1]
+
+
+def _of(granted: Granted, customers: pl.Series) -> Granted:
+    own = pl.col("customer").is_in(customers.unique().implode())
+    parts = {name: getattr(granted, name).filter(own) for name in ("stored", "owners", "returns")}
+    return replace(granted, **parts)
+
+
+def _digest(*frames: pl.DataFrame) -> str:
+    hasher = hashlib.sha256()
+    for frame in frames:
+        nested = [pl.col(name).list.join("\n") for name, dtype in frame.schema.items() if dtype.is_nested()]
+        hasher.update(frame.with_columns(nested).write_csv().encode())
+    return hasher.hexdigest()

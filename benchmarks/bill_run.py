@@ -1,0 +1,18 @@
+"""The bill run and what is asked around it. `simulation`: history by two catalogs, compared (simulations.py)."""
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder: its scripts are named like the packages
+
+
+from benchmarks.measuring import Figure, main
+from benchmarks.simulations import measure_simulation
+
+
+def measure(quick: bool) -> dict[str, Figure]:
+    return {"simulation": measure_simulation(quick)}
+
+
+if __name__ == "__main__":
+    main("what a bill run and a simulation take", measure)

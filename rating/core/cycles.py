@@ -1,0 +1,116 @@
+"""Billing cycles: how the time of a subscription is cut into billing periods `[start, end)`, for many at once.
+
+A cycle is an interval (n days, weeks, months or years; a quarter is three months), an anchor and a time zone. Period k
+begins n x k intervals after the anchor, on the wall clock of the zone. Every start is counted from the anchor itself,
+never from the period before, so a day that a month does not have is its last one and comes back in the next month that
+has it: 31 January, 28 February, 31 March. Without an anchor periods begin at midnight of the calendar's own beginnings:
+any day counted from 1970-01-01, Mondays, the first of months counted from January, so that three months are quarters.
+
+Where the clock of a zone skips the wall time of a start, the period begins when the clock has jumped; where it shows it
+twice, the first time. A day that a zone skipped has no period. So periods tile the time, with no gap and no overlap.
+(PEP 495, fold 0: the same instants as `datetime` has.)
+"""
+
+from datetime import date, datetime, timedelta
+
+import polars as pl
+
+from rating.core.schema import INSTANT
+
+CYCLE = pl.Schema(
+    {
+        "subscription": pl.String(),
+        "time_zone": pl.String(),
+        "interval": pl.String(),  # day | week | month | year
+        "intervals": pl.Int64(),  # how many of them make a period, from 1
+        "anchor": INSTANT,  # where a period begins; null: on the calendar
+    }
+)
+"""One row is the billing cycle of one subscription."""
+
+BILLING_PERIOD = pl.Schema(
+    {
+        "subscription": pl.String(),
+        "number": pl.Int64(),  # 0 begins at the anchor; below it for periods before
+        "period_start": INSTANT,
+        "period_end": INSTANT,
+    }
+)
+"""One row is one billing period of a subscription, whether or not the subscription is in force."""
+
+_CALENDAR = {"day": date(1970, 1, 1), "week": date(1970, 1, 5), "month": date(1970, 1, 1), "year": date(1970, 1, 1)}
+_DAYS = {"day": 1, "week": 7}
+_MONTHS = {"month": 1, "year": 12}
+_NAIVE = pl.Datetime("us")
+
+
+def billing_periods(cycles: pl.DataFrame, since: datetime, until: datetime) -> pl.DataFrame:
+    """BILLING_PERIOD of each of `cycles` (CYCLE) that has an instant on [`since`, `until`), in the order of both.
+
+    Cycles that are alike are cut once.
+    """
+    terms = ["time_zone", "interval", "intervals", "anchor"]
+    alike = cycles.select(terms).unique().with_row_index("cycle")
+    parts = [
+        _in_zone(zone, part, since, until) for (zone,), part in alike.partition_by("time_zone", as_dict=True).items()
+    ]
+    cut = pl.concat([_cut_schema().to_frame(), *parts])
+    owned = cycles.join(alike, on=terms, nulls_equal=True, validate="m:1").select("subscription", "cycle")
+    found = owned.join(cut, on="cycle").select(BILLING_PERIOD.names())
+    return found.sort("subscription", "period_start")
+
+
+def _cut_schema() -> pl.Schema:
+    return pl.Schema(
+        {"cycle": pl.UInt32(), **{name: BILLING_PERIOD[name] for name in BILLING_PERIOD if name != "subscription"}}
+    )
+
+
+def _in_zone(zone: object, cycles: pl.DataFrame, since: datetime, until: datetime) -> pl.DataFrame:
+    """The periods of cycles in one time zone."""
+    name = str(zone)
+    calendar = pl.col("interval").replace_strict(_CALENDAR, return_dtype=pl.Date).cast(_NAIVE)
+    anchored = cycles.with_columns(wall=pl.coalesce(_wall(pl.col("anchor"), name), calendar))
+    first, last = (_wall(pl.lit(instant, dtype=INSTANT), name) for instant in (since, until))
+    # one more on each side: a guess by whole months or days is off by less than a period
+    numbered = anchored.with_columns(number=pl.int_ranges(_passed(first) - 1, _passed(last) + 3)).explode("number")
+    starts = numbered.with_columns(period_start=_instant(_later(), name)).sort("cycle", "number")
+    ended = starts.with_columns(period_end=pl.col("period_start").shift(-1).over("cycle", order_by="number"))
+    overlaps = (pl.col("period_start") < until) & (pl.col("period_end") > since)
+    periods = ended.filter(overlaps, pl.col("period_start") < pl.col("period_end"))
+    return periods.select(_cut_schema().names()).cast(_cut_schema())
+
+
+def _passed(wall: pl.Expr) -> pl.Expr:
+    """How many periods, about, lie between the anchor and a time on the wall."""
+    months = (wall.dt.year() - pl.col("wall").dt.year()) * 12 + wall.dt.month() - pl.col("wall").dt.month()
+    days = (wall - pl.col("wall")).dt.total_days()
+    by_months = months // (pl.col("interval").replace_strict(_MONTHS, default=1) * pl.col("intervals"))
+    by_days = days // (pl.col("interval").replace_strict(_DAYS, default=1) * pl.col("intervals"))
+    return pl.when(pl.col("interval").is_in(list(_MONTHS))).then(by_months).otherwise(by_days).cast(pl.Int64)
+
+
+def _later() -> pl.Expr:
+    """The wall time at which period `number` begins."""
+    passed = pl.col("number") * pl.col("intervals")
+    in_months = pl.format("{}mo", passed * pl.col("interval").replace_strict(_MONTHS, default=1))
+    in_days = pl.format("{}d", passed * pl.col("interval").replace_strict(_DAYS, default=1))
+    offset = pl.when(pl.col("interval").is_in(list(_MONTHS))).then(in_months).otherwise(in_days)
+    return pl.col("wall").dt.offset_by(offset)
+
+
+def _wall(instant: pl.Expr, zone: str) -> pl.Expr:
+    """What the clock of the zone shows."""
+    return instant.dt.convert_time_zone(zone).dt.replace_time_zone(None)
+
+
+def _instant(wall: pl.Expr, zone: str) -> pl.Expr:
+    """When the clock of the zone shows it, first; where it never does, a day after it showed that a day before."""
+    day = timedelta(days=1)
+    shown = _first_shown(wall, zone)
+    return pl.coalesce(shown, _first_shown(wall - day, zone) + day)
+
+
+def _first_shown(wall: pl.Expr, zone: str) -> pl.Expr:
+    zoned = wall.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+    return zoned.dt.convert_time_zone("UTC")

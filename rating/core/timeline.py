@@ -1,0 +1,79 @@
+"""A subscription over time: from the changes that were recorded to the segments in which nothing changes.
+
+A change says what holds from an instant on: the plan, the number of seats, whether the subscription is in force. What
+it leaves out stays as it was. At one instant the change that was recorded last wins. A change may be recorded before or
+after it takes effect: an upgrade on a date, a phase of a trial and a correction of the past are all the same row. What
+was known at an earlier instant is the timeline of the changes that were recorded by then (`known_at`).
+
+An **item** is what a subscription holds beside others: its plan is the item `plan`, an add-on is one of its own. A
+change without an item holds for all of them.
+"""
+
+from datetime import datetime
+
+import polars as pl
+
+from rating.core.schema import INSTANT, QUANTITY
+
+CHANGE = pl.Schema(
+    {
+        "subscription": pl.String(),
+        "item": pl.String(),  # null: all items of the subscription
+        "effective_at": INSTANT,
+        "recorded_at": INSTANT,
+        "sequence": pl.Int64(),  # in which changes were recorded; unique
+        "plan": pl.String(),  # null: as before, here and below
+        "seats": QUANTITY,
+        "state": pl.String(),  # active | trial | paused | ended
+    }
+)
+"""One row is one change of a subscription."""
+
+SEGMENT = pl.Schema(
+    {
+        "subscription": pl.String(),
+        "item": pl.String(),
+        "from": INSTANT,
+        "to": INSTANT,  # null: open end
+        "plan": pl.String(),
+        "seats": QUANTITY,
+        "state": pl.String(),  # active | trial
+    }
+)
+"""One row is one item of a subscription on [`from`, `to`), in which nothing of it changes. Where it is paused or has
+ended there is no row."""
+
+_VALUES = ["plan", "seats", "state"]
+_IN_FORCE = ("active", "trial")
+
+
+def known_at(changes: pl.DataFrame, instant: datetime) -> pl.DataFrame:
+    """The changes (CHANGE) that were recorded by `instant`."""
+    return changes.filter(pl.col("recorded_at") <= instant)
+
+
+def segments(changes: pl.DataFrame) -> pl.DataFrame:
+    """SEGMENT of `changes` (CHANGE), by subscription, item and time.
+
+    A change that changes nothing makes no segment; neither does one that another of the same instant takes back.
+    """
+    of_items = _of_items(changes.lazy())
+    by = ["subscription", "item"]
+    ordered = of_items.sort(*by, "effective_at", "sequence")
+    filled = ordered.with_columns(pl.col(_VALUES).forward_fill().over(by))
+    known = filled.filter(pl.col("plan").is_not_null()).with_columns(
+        pl.col("state").fill_null("active"), pl.col("seats").fill_null(1).cast(QUANTITY)
+    )
+    last = known.unique([*by, "effective_at"], keep="last", maintain_order=True)
+    before = [pl.col(name).shift(1).over(by) for name in _VALUES]
+    is_new = pl.any_horizontal(pl.col(name).ne_missing(old) for name, old in zip(_VALUES, before, strict=True))
+    changed = last.filter(is_new).with_columns(to=pl.col("effective_at").shift(-1).over(by))
+    in_force = changed.filter(pl.col("state").is_in(_IN_FORCE)).rename({"effective_at": "from"})
+    return in_force.select(SEGMENT.names()).sort(*by, "from").collect()
+
+
+def _of_items(changes: pl.LazyFrame) -> pl.LazyFrame:
+    """Changes with their item: those of all items once for each item of the subscription."""
+    items = changes.filter(pl.col("item").is_not_null()).select("subscription", "item").unique()
+    common = changes.filter(pl.col("item").is_null()).drop("item").join(items, on="subscription")
+    return pl.concat([changes.filter(pl.col("item").is_not_null()), common.select(CHANGE.names())])

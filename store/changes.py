@@ -1,0 +1,68 @@
+"""The order of all changes of accounts and credits, so that what was known at any time can be read again.
+
+Each change has a number and the instant of its record. Of what a customer or a subscription was, every version is kept
+with the number from which on it holds; a reader that knows the changes up to one number reads the newest versions that
+are not behind it. Writers come one after the other (store/database.py), so that whoever sees one number sees all below.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeAlias
+
+from sqlalchemy import Connection, Engine, Subquery, Table, and_, func, insert, literal, select
+
+from store.database import chunks, reading
+from store.errors import NotReproducible
+from store.tables import changes
+
+Now: TypeAlias = Callable[[], datetime]
+
+
+@dataclass(frozen=True)
+class Changes:
+    engine: Engine
+
+    def last(self) -> int:
+        """The number of the newest change."""
+        with reading(self.engine) as connection:
+            return connection.scalar(select(func.max(changes.c.sequence))) or 0
+
+    def at(self, instant: datetime) -> int:
+        """The number of the newest change that was recorded by `instant`. Raises NotReproducible before the first."""
+        newest = select(func.max(changes.c.sequence)).where(changes.c.recorded_at <= instant)
+        with reading(self.engine) as connection:
+            found: int | None = connection.scalar(newest)
+            if found is not None:
+                return found
+            first = connection.scalar(select(changes.c.recorded_at).order_by(changes.c.sequence).limit(1))
+        raise NotReproducible(
+            f"the customers and subscriptions of {instant.isoformat()} are not known: their history begins at "
+            f"{first.isoformat() if first else 'the first change'}; ask for that instant or a later one"
+        )
+
+
+def record_change(connection: Connection, now: datetime) -> int:
+    """Begin a change in this transaction (of `store.database.writing`): its number."""
+    newest = select(changes.c.sequence, changes.c.recorded_at).order_by(changes.c.sequence.desc()).limit(1)
+    sequence, recorded_at = connection.execute(newest).one()
+    connection.execute(insert(changes).values(sequence=sequence + 1, recorded_at=max(now, recorded_at)))
+    return int(sequence) + 1
+
+
+def keep_versions(connection: Connection, current: Table, versions: Table, keys: Sequence[str], change: int) -> None:
+    """Copy the rows of `current` with these keys to its table of versions, as they are from `change` on."""
+    names = [column.name for column in versions.columns]
+    columns = [literal(change).label(name) if name == "change" else current.c[name] for name in names]
+    (key,) = current.primary_key.columns
+    for some in chunks(keys):
+        connection.execute(insert(versions).from_select(names, select(*columns).where(key.in_(some))))
+
+
+def versions_at(versions: Table, change: int) -> Subquery:
+    """The rows of a table of versions that hold at `change`: of each key the newest that is not behind it."""
+    key = next(iter(versions.primary_key.columns))
+    newest = select(key.label("key"), func.max(versions.c.change).label("change"))
+    newest_of_key = newest.where(versions.c.change <= change).group_by(key).subquery()
+    same = and_(key == newest_of_key.c.key, versions.c.change == newest_of_key.c.change)
+    return select(versions).join(newest_of_key, same).subquery()
