@@ -34,6 +34,7 @@ bench: setup
 	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/rating.py
 	$(BIN)/python benchmarks/quota.py
+	$(BIN)/python benchmarks/bill_run.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache dist

@@ -7,7 +7,7 @@ import sys
 
 from benchmarks.measuring import ROOT, machine, progress
 
-NAMES = ("ingest", "rating", "quota")
+NAMES = ("ingest", "rating", "quota", "bill_run")
 
 
 def run(name: str, quick: bool) -> dict[str, dict[str, object]]:
