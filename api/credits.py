@@ -102,7 +102,7 @@ class CreditService:
             known = self._records.refund(refund_id, given)
             if known is not None:
                 return known
-            row = self._rating.explain(line, None).line.row(0, named=True)
+            row = self._rating.find(line, None).row(0, named=True)
             paid, grant = (row["pays"], row["grant"]) if row["kind"] == "credit" else (line, None)
             run = self._closed(row["period"])
             entries = self._paid(run, paid, grant=grant, **of)

@@ -121,7 +121,7 @@ class RatedEvents:
     def of_line(self, line: str, run_id: str | None) -> pl.DataFrame:
         """The events behind a line, as they were sent and with their share of it, in the order of their sequences.
         Raises as `of_run`."""
-        found = self._rating.explain(line, run_id).line
+        found = self._rating.find(line, run_id)
         source = self._source(found["run"][0])
         events, usage = self._behind(source, line, found["run"][0])
         wanted = usage.events.join(events.lazy().select("event"), left_on="sequence", right_on="event", how="semi")
@@ -130,15 +130,9 @@ class RatedEvents:
         known = named.collect(engine="streaming").join(shares, on="sequence", validate="1:1").sort("sequence")
         return known.select(event_schema(source.properties).names())
 
-    def event_columns(self, line: str, run_id: str | None) -> pl.Schema:
-        """The columns of `of_line`."""
-        found = self._rating.explain(line, run_id).line
-        _, properties = self._book(self._store.runs.get(found["run"][0]))
-        return event_schema(properties)
-
     def explain(self, line: str, run_id: str | None) -> Explained:
         """A line, explained by the catalog that it was rated by. Raises NotFound."""
-        found = self._rating.explain(line, run_id).line
+        found = self._rating.find(line, run_id)
         row, run = found.row(0, named=True), str(found["run"][0])
         siblings = self._rating.lines(run, customer=row["customer"]).collect()
         credits = siblings.filter(pl.col("pays") == line).sort("line")

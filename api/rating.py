@@ -1,7 +1,7 @@
 """A rating run from start to record, and the way back from a charge line to its arithmetic."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from threading import Lock
 from typing import Any
@@ -14,7 +14,6 @@ from api.rating_inputs import Gathered, RatingSources
 from ingest.errors import CommitUnknown, DiskFull
 from ingest.log import UsageLog
 from rating.core.book import PriceBook
-from rating.core.explain import Step, explain
 from rating.core.periods import Month, parse_month
 from rating.core.rating import Rated
 from rating.disk import is_full
@@ -27,15 +26,7 @@ from store.customers import refuse
 from store.errors import NotFound, Refused
 from store.runs import Run
 
-EXPLAINED_RUNS_MAX = 1_000  # looked through at once
-
-
-@dataclass(frozen=True)
-class Explained:
-    """A charge line of a run (one row of STORED_LINE) and the steps of its arithmetic."""
-
-    line: pl.DataFrame
-    steps: list[Step]
+SEARCHED_RUNS_MAX = 1_000  # looked through at once
 
 
 class RatingService:
@@ -103,14 +94,13 @@ class RatingService:
         lines = self._line_table.lines(run_id)
         return lines if customer is None else lines.filter(pl.col("customer") == customer)
 
-    def explain(self, line: str, run_id: str | None) -> Explained:
-        """The line as the newest run has it that is done, or as `run_id` has it. Raises NotFound."""
+    def find(self, line: str, run_id: str | None) -> pl.DataFrame:
+        """STORED_LINE of the line, as the newest run has it that is done or as `run_id` has it. Raises NotFound."""
         for runs in self._newest_runs() if run_id is None else [[self._store.runs.get(run_id)]]:
             done = [run.id for run in runs if run.status == "done"]
             found = self._line_table.find(line, done)
             if found.height:
-                row = found.filter(pl.col("run") == min(found["run"], key=done.index))
-                return Explained(row, explain(row.row(0, named=True)))
+                return found.filter(pl.col("run") == min(found["run"], key=done.index))
         raise NotFound("charge line", line)
 
     def _newest_runs(self) -> Iterator[list[Run]]:
@@ -118,7 +108,7 @@ class RatingService:
         after, limit = None, 1
         while page := self._store.runs.page(period=None, after=after, limit=limit):
             yield page
-            after, limit = page[-1].id, min(10 * limit, EXPLAINED_RUNS_MAX)
+            after, limit = page[-1].id, min(10 * limit, SEARCHED_RUNS_MAX)
 
     def _started(self, month: Month, book: PriceBook, gathered: Gathered, as_of: datetime | None) -> Run:
         run = Run(

@@ -19,7 +19,7 @@ from rating.core.prefixes import PREFIX, PrefixTable, with_labels
 from rating.core.schema import property_column
 
 PREFIXES, SAMPLE, LONGEST = 100_000, 20_000, 10
-NUMBER, ZONE = property_column("number"), property_column("zone")
+NUMBER = property_column("number")
 
 
 def measure_prefixes(quick: bool) -> Figure:

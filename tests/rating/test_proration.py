@@ -3,20 +3,18 @@
 import json
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import polars as pl
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rating.core.coverage import SERVICE_PERIOD
 from rating.core.proration import parts_of_periods
+from tests.conftest import shared_path
 from tests.rating.test_cycles import INSTANTS, ZONES, cut
 
 WAYS = ["seconds", "days", "30_days"]
-CASES = Path(__file__).parents[3] / "shared" / "cases" / "killbill_proration.json"
 
 
 def parts(zone: str, start: datetime, end: datetime, pieces: list[tuple[datetime, datetime]]) -> pl.DataFrame:
@@ -58,10 +56,11 @@ def _midnight(text: str) -> datetime:
     return datetime.combine(date.fromisoformat(text), datetime.min.time(), UTC)
 
 
-@pytest.mark.skipif(not CASES.exists(), reason="needs ../shared")
 def test_months_of_thirty_days_are_those_of_other_engines() -> None:
     cases = [
-        c for c in json.loads(CASES.read_text()) if c["model"] == "fixed_month_days" and c["price"]["fixed_days"] == 30
+        c
+        for c in json.loads(shared_path("cases", "killbill_proration.json").read_text())
+        if c["model"] == "fixed_month_days" and c["price"]["fixed_days"] == 30
     ]
     assert len(cases) == 5
     for case in cases:
