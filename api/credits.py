@@ -79,7 +79,7 @@ class CreditService:
         `available`, `state`, `by` (customer or plan) and `voided_at`, by id. Raises NotFound, AmountOverflow."""
         now = self._now()
         zone = self._store.customers.get(customer).time_zone
-        gathered = self._sources.gather(month_of(now, zone), book, customer=customer)
+        gathered = self._sources.gather(month_of(now, zone), book, customers=[customer])
         left = standing(gathered.ledger(gathered.inputs.rated()), now)
         recorded = self._records.grants_frame(book.prices["price"].to_list()).filter(pl.col("customer") == customer)
         of_plans = gathered.inputs.credits.grants.join(recorded, on="grant", how="anti")

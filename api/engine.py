@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Any
 
@@ -13,13 +13,15 @@ from api.backfill_preview import Preview, preview
 from api.backfills import BackfillService
 from api.checks import Checked, CheckService
 from api.credits import CreditService
+from api.current_charges import CurrentCharges, CurrentChargesService
 from api.exports import Exports
 from api.history import History
 from api.quota import QuotaService
 from api.rated_events import RatedEvents
-from api.rating import RatingService
+from api.rating import Closing, RatingService
 from api.settings import Settings
 from api.simulation import Asked, Simulated, Simulations
+from api.subscriptions import SubscriptionService, Timeline
 from api.usage import UsageQuery, about_customers, asked_subjects, usage_of
 from api.verification import Verification
 from ingest.log import UsageLog
@@ -39,6 +41,7 @@ from store.customers import Customer, is_time_zone, refuse
 from store.errors import NotFound, PlanInUse, Refused
 from store.runs import Run
 from store.signals import RecordedSignal, Signal
+from store.subscription_changes import AskedChange, SubscriptionChange
 from store.subscriptions import Subscription
 
 Now = Callable[[], datetime]
@@ -113,7 +116,9 @@ class Engine:
             self.simulations = Simulations(self.rating.sources)
             self.exports = Exports(self.store)
             self.checks = CheckService(self.rating.sources, self.log, self.now)
+            self.charges = CurrentChargesService(self.store, self.rating.sources, self.now)
             self.credits = CreditService(self.store, self.rating, self.now)
+            self.subscriptions = SubscriptionService(self.store, self.now)
             self._open_backfills()
         except BaseException:
             self.store.close()
@@ -148,6 +153,7 @@ class Engine:
 
     def close(self) -> None:
         """Write what is in memory and let the next process in."""
+        self.charges.close()
         self.backfills.close()
         self.log.close()
         self.store.close()
@@ -169,14 +175,20 @@ class Engine:
         with self._changing:
             before = self._in_force.catalog if self._in_force else None
             changes = diff(before, catalog)
-            self._refuse_dropped_plans(catalog)
+            self._refuse_dropped(catalog)
             applied = not dry_run and self._bring_into_force(compiled)
         return CatalogApplied(catalog.version, before.version if before else None, applied, changes)
 
-    def _refuse_dropped_plans(self, catalog: Catalog) -> None:
-        dropped = sorted(self.store.subscriptions.plans_in_use(now=self.now()) - set(catalog.plans))
-        if dropped:
-            raise PlanInUse(f"plan {p!r} has running subscriptions; end them before the plan goes" for p in dropped)
+    def _refuse_dropped(self, catalog: Catalog) -> None:
+        used, now = self.store.subscriptions, self.now()
+        plans = sorted(used.plans_in_use(now=now) - set(catalog.plans))
+        if plans:
+            raise PlanInUse(f"plan {p!r} has running subscriptions; end them before the plan goes" for p in plans)
+        prices = sorted(used.prices_in_use(now=now) - set(catalog.prices))
+        if prices:
+            raise PlanInUse(
+                f"price {p!r} stands in for another on running subscriptions; end that first" for p in prices
+            )
 
     def _bring_into_force(self, compiled: InForce) -> bool:
         catalog = compiled.catalog
@@ -207,6 +219,25 @@ class Engine:
             plans = self._in_force.catalog.plans if self._in_force else {}
             self.store.subscriptions.put(subscriptions, plans=plans.keys())
         self.quota.terms_changed()
+
+    def change_subscription(self, key: str, asked: Sequence[AskedChange]) -> list[SubscriptionChange]:
+        """Record changes of a subscription, all or none. Raises NotFound, IdTaken, Refused."""
+        with self._changing:
+            recorded = self.subscriptions.add(key, asked, self.in_force.catalog)
+        self.quota.terms_changed()
+        return recorded
+
+    def subscription_changes(
+        self, key: str, as_of: datetime | None, *, after: int, limit: int
+    ) -> list[SubscriptionChange]:
+        """As of now, or as they were known at an instant. Raises NotFound, Refused, NotReproducible."""
+        refuse(self._in_the_future(as_of))
+        return self.subscriptions.changes(key, as_of, after=after, limit=limit)
+
+    def subscription_timeline(self, key: str, as_of: datetime | None) -> Timeline:
+        """The same of what holds when."""
+        refuse(self._in_the_future(as_of))
+        return self.subscriptions.timeline(key, as_of)
 
     def usage(self, query: UsageQuery, as_of: datetime | None = None) -> pl.DataFrame:
         """See api/usage.py; as of now, or as it was known at an instant. Raises NotFound for an unknown meter, Refused
@@ -254,6 +285,29 @@ class Engine:
         in_force = self._in_force_at(as_of)
         known = self.history.at(as_of, in_force.catalog.declared_properties())
         return self.rating.run(period, in_force.book, known)
+
+    def close_due(self, until: datetime | None, since: datetime | None, *, draft: bool = False) -> list[Run]:
+        """Close what is due, by the catalog in force: up to an instant, else up to its grace before now. See
+        RatingService.close."""
+        return self.rating.close(self.in_force.catalog, self._closing(until, since, draft), self.history)
+
+    def dry_close(self, until: datetime | None, since: datetime | None) -> list[dict[str, Any]]:
+        """What `close_due` would post first; nothing is recorded."""
+        return self.rating.dry_close(self.in_force.catalog, self._closing(until, since, True), self.history)
+
+    def finalize(self, run_id: str) -> Run:
+        """Make a draft of what was due final. Raises NotFound and Refused."""
+        return self.rating.finalize(run_id)
+
+    def _closing(self, until: datetime | None, since: datetime | None, draft: bool) -> Closing:
+        refuse(self._in_the_future(until))
+        grace = timedelta(hours=self.in_force.catalog.closing.grace_hours)
+        return Closing(until or self.now() - grace, since, draft)
+
+    def current_charges(self, customer: str) -> CurrentCharges:
+        """What a customer's open billing periods come to, by the catalog in force. Raises NotFound, Refused before the
+        first catalog, AmountOverflow."""
+        return self.charges.of_customer(customer, self.in_force.book)
 
     def simulate(self, asked: Asked) -> Simulated:
         """History by another catalog beside the one in force. See api/simulation.py."""

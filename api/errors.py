@@ -47,6 +47,7 @@ from store.errors import (
     NotReproducible,
     PlanInUse,
     Refused,
+    RunInProgress,
     SubjectTaken,
     TooManyBackfills,
 )
@@ -88,6 +89,7 @@ KINDS: dict[type[Exception], Kind] = {
     PlanInUse: Kind(409, "plan-in-use"),
     BackfillInTheWay: Kind(409, "backfill-in-the-way"),
     IdTaken: Kind(409, "id-taken"),
+    RunInProgress: Kind(409, "run-in-progress"),
     CreditVoided: Kind(409, "credit-voided"),
     BackfillNotOpen: Kind(409, "backfill-not-open"),
     TooManyBackfills: Kind(409, "too-many-backfills"),

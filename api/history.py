@@ -66,8 +66,12 @@ class History:
         change = self._store.changes.at(instant)
         return Known(self.view_at(instant), change, by=instant, properties=properties)
 
+    def now(self) -> Known:
+        """All that is known."""
+        return Known(self._log.view(), self._store.changes.last())
+
     def of_run(self, run: Run, properties: Mapping[str, PropertyType]) -> Known:
-        """What a run that is done knew. Of one from before accounts were kept: the first that is known of them.
+        """What a run knew. Of one from before accounts were kept: the first that is known of them.
 
         Raises NotReproducible when its usage is not there any more.
         """

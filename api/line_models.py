@@ -24,7 +24,9 @@ class TierOut(Output):
 
 
 class OperationOut(Output):
-    operator: Literal["weight", "allow", "partition", "clamp", "compose", "prorate", "credit", "round"]
+    operator: Literal[
+        "weight", "allow", "partition", "clamp", "compose", "prorate", "credit", "round", "tier", "restate"
+    ]
     level: Literal["event", "day", "line", "price", "plan", "subscription"] = Field(
         description="whether it acted on each event, each day or the line"
     )
@@ -34,14 +36,15 @@ class OperationOut(Output):
     numbers: str = Field(description="its parameters, a JSON object of strings")
 
 
-class LineOut(Output):
+class ChargeOut(Output):
     """One rated amount, rounded once."""
 
-    run: str
     line: str = Field(description="derived from the line's content: stable over reruns")
-    kind: Literal["usage", "fee", "minimum", "maximum", "discount", "surcharge", "commitment", "credit"]
+    kind: Literal["usage", "fee", "minimum", "maximum", "discount", "surcharge", "commitment", "credit", "adjustment"]
     customer: str
+    billed_to: str = Field(description="the customer who pays: the parent, where there is one")
     subscription: str
+    item: str = Field(description="`plan`, or the key of an add-on")
     plan: str
     price: str | None = Field(description="null for an adjustment of the plan")
     price_version: int | None
@@ -51,11 +54,14 @@ class LineOut(Output):
     adjustment: int | None = Field(description="its place among those of its price or plan; null for usage and fees")
     grant: str | None = Field(description="the grant that paid; null but for a credit")
     pays: str | None = Field(description="the line that a credit paid something of; null for all others")
+    adjusts: str | None = Field(description="the billed line that an adjustment changes; null for all others")
     meter: str | None
     group: dict[str, str | None]
-    period: str
+    period: str = Field(description="the billing period: 2026-10, or 2026-10-15/2026-11-15")
     period_start: datetime
     period_end: datetime
+    service_start: datetime = Field(description="the part of the period that the line is for, from here ...")
+    service_end: datetime = Field(description="... to here, exclusive")
     quantity: DecimalText
     events: int
     amount: DecimalText = Field(description="exact")
@@ -67,9 +73,44 @@ class LineOut(Output):
     operations: list[OperationOut] = Field(description="what the operators before and behind the tiers did")
 
 
+class LineOut(ChargeOut):
+    """A charge of a run."""
+
+    run: str
+
+
 class LinePage(Output):
     items: list[LineOut]
     next: str | None
+
+
+class OpenPeriodOut(Output):
+    """The billing period [from, to) in which a subscription is."""
+
+    subscription: str
+    period: str = Field(description="what it is called: 2026-10, or 2026-10-15/2026-11-15")
+    time_zone: str
+    from_: datetime = Field(alias="from")
+    to: datetime
+
+
+class ChargeTotalOut(Output):
+    currency: str
+    lines: int
+    amount: DecimalText = Field(description="exact")
+    rounded_amount: DecimalText
+    drift: DecimalText = Field(description="of the rounded amounts from the rounded sum of the exact ones")
+
+
+class CurrentChargesOut(Output):
+    """What a customer's open billing periods come to; empty lists where no subscription is in one."""
+
+    customer: str
+    as_of: datetime
+    last_sequence: int = Field(description="of the newest event that is counted")
+    periods: list[OpenPeriodOut]
+    totals: list[ChargeTotalOut]
+    items: list[ChargeOut]
 
 
 class StepOut(Output):
@@ -80,6 +121,7 @@ class StepOut(Output):
         "surcharge",
         "commitment",
         "credit",
+        "adjustment",
         "meter",
         "rate",
         "weight",

@@ -1,9 +1,9 @@
 """What goes in and out over HTTP. Input refuses unknown fields; amounts and quantities are plain decimal strings."""
 
-from datetime import datetime
+from datetime import MAXYEAR, MINYEAR, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 BULK_MAX = 10_000
 
@@ -12,6 +12,16 @@ Key = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^
 
 DecimalText = Annotated[str, Field(examples=["1234.5"], pattern=r"^-?\d+(\.\d+)?$")]
 """A decimal number as text, exact, without an exponent."""
+
+
+def _in_the_calendar(at: datetime) -> datetime:
+    if not MINYEAR < at.year < MAXYEAR:
+        raise ValueError("write an instant of the years 2 to 9998")
+    return at
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_the_calendar)]
+"""An instant that is also one in every time zone."""
 
 
 class Input(BaseModel):
@@ -47,6 +57,7 @@ class CustomerIn(Input):
     name: str | None = Field(None, max_length=1024, description="the key, unless given")
     time_zone: str = Field("UTC", description="IANA name: where billing periods begin", examples=["Europe/Madrid"])
     subjects: list[Key] | None = Field(None, description="`subject` of its usage events; the key, unless given")
+    parent: Key | None = Field(None, description="the customer who pays for it; itself, unless given")
 
 
 class CustomerWithKey(CustomerIn):
@@ -58,26 +69,8 @@ class CustomerOut(Output):
     name: str
     time_zone: str
     subjects: list[str]
+    parent: str | None
     created_at: datetime
-
-
-class SubscriptionIn(Input):
-    customer: Key
-    plan: Key
-    starts_at: AwareDatetime = Field(examples=["2026-10-01T00:00:00Z"])
-    ends_at: AwareDatetime | None = Field(None, description="exclusive; an open end unless given")
-
-
-class SubscriptionWithKey(SubscriptionIn):
-    key: Key
-
-
-class SubscriptionOut(Output):
-    key: str
-    customer: str
-    plan: str
-    starts_at: datetime
-    ends_at: datetime | None
 
 
 class Stored(Output):
@@ -89,11 +82,6 @@ class Stored(Output):
 class CustomerPage(Output):
     items: list[CustomerOut]
     next: str | None = Field(description="`after` of the next page; null on the last")
-
-
-class SubscriptionPage(Output):
-    items: list[SubscriptionOut]
-    next: str | None
 
 
 class Change(Output):
@@ -141,8 +129,31 @@ class UsageOut(Output):
 
 
 class RunIn(Input):
-    period: str = Field(description="a calendar month", examples=["2026-10"])
+    """Either a month, or what is due."""
+
+    period: str | None = Field(None, description="a calendar month", examples=["2026-10"])
     as_of: AwareDatetime | None = Field(None, description="rate what was known at this instant; now unless given")
+    due: bool = Field(False, description="close all billing periods whose end and grace are over")
+    until: AwareDatetime | None = Field(
+        None,
+        description="of `due`: close what ends by this instant; unless given, by now less the grace of the catalog",
+    )
+    since: AwareDatetime | None = Field(
+        None, description="of `due`, where nothing was closed yet: what ended by this instant is billed elsewhere"
+    )
+    draft: bool = Field(False, description="of `due`: keep the lines, and close nothing before it is made final")
+    dry_run: bool = Field(False, description="of `due`: answer what would be posted, and keep nothing")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "RunIn":
+        if self.due == (self.period is not None):
+            raise ValueError("give either `period`, a month like 2026-10, or `due`: true")
+        of_due = [name for name in ("until", "since", "draft", "dry_run") if getattr(self, name)]
+        if of_due and not self.due:
+            raise ValueError(f"{', '.join(of_due)} goes with `due`")
+        if self.due and self.as_of is not None:
+            raise ValueError("as_of goes with `period`: what is due is closed as it is known now")
+        return self
 
 
 class RunOut(Output):
@@ -156,11 +167,24 @@ class RunOut(Output):
     last_sequence: int = Field(description="up to which event it saw usage")
     last_change: int | None = Field(description="up to which change it saw customers, subscriptions and credits")
     as_of: datetime | None = Field(description="the instant of what it knew; null: when it began")
+    kind: Literal["draft", "final", "restatement"] = Field(
+        description="final: it has closed what became due; restatement: what was closed before and is another now"
+    )
+    due_after: datetime | None = Field(description="it bills what became due behind this instant; null for a month")
+    due_until: datetime | None = Field(description="... and up to this one")
     code_version: str
     started_at: datetime
     finished_at: datetime | None
     digest: str | None = Field(description="SHA-256 over the charge lines")
     report: dict[str, Any] | None = Field(description="totals, and all usage that did not become a charge line")
+
+
+class ClosedOut(Output):
+    """The runs that closed what was due, a month at most each; none where nothing was. Of a dry run, what the first
+    would post."""
+
+    runs: list[RunOut]
+    would: list[dict[str, Any]]
 
 
 class DifferentLines(Output):

@@ -30,6 +30,7 @@ from rating.core.periods import Month, parse_month
 from rating.core.rated_events import rated_events
 from rating.core.rating import usage_bounds
 from rating.core.schema import AMOUNT, INSTANT, SUBJECT_NUMBER, PropertyType, numbered_usage_schema
+from rating.core.service_periods import AGAIN, Due
 from rating.core.subjects import Usage, with_numbers
 from rating.run import code_version
 from store import Store
@@ -76,7 +77,6 @@ class _Source:
     """What a run was made of, as far as it is there."""
 
     run: Run
-    month: Month
     book: PriceBook
     properties: dict[str, PropertyType]
     known: Known
@@ -170,7 +170,7 @@ class RatedEvents:
         book, properties = self._book(run)
         known = self._history.of_run(run, properties)
         accounts = self._rating.sources.accounts(known.change)
-        return _Source(run, parse_month(run.period), book, properties, known, accounts)
+        return _Source(run, book, properties, known, accounts)
 
     def _book(self, run: Run) -> tuple[PriceBook, dict[str, PropertyType]]:
         catalog = parse_catalog(self._store.catalogs.document(run.catalog_version), format="json")
@@ -180,14 +180,22 @@ class RatedEvents:
         """RATED_EVENT of lines of the run, and the usage of their customers."""
         own = source.accounts.of(lines["customer"])
         subjects, subscriptions = own.subjects, own.subscriptions
-        start, end = usage_bounds(subscriptions, source.book, source.month)
+        due = _due(source.run, lines)
+        start, end = usage_bounds(subscriptions, source.book, due)
         scanned = self._log.scan(
             start=start, end=end, subjects=subjects["subject"], view=source.known.view, properties=source.properties
         )
         usage = scanned.usage
-        shares = pl.concat(rated_events(usage, subjects, subscriptions, source.book, source.month, lines))
+        shares = pl.concat(rated_events(usage, subjects, subscriptions, source.book, due, lines))
         _check(source, lines, shares)
         return shares, usage
+
+
+def _due(run: Run, lines: pl.DataFrame) -> Month | Due:
+    """What has to be rated to make `lines` of the run again."""
+    if run.due_until is None:
+        return parse_month(run.period)
+    return Due(run.due_until, run.due_until, lines.select(AGAIN.names()).unique())
 
 
 def rated_events_of(inputs: RatingInputs, lines: pl.DataFrame) -> Iterator[pl.DataFrame]:
@@ -199,7 +207,7 @@ def rated_events_of(inputs: RatingInputs, lines: pl.DataFrame) -> Iterator[pl.Da
         numbers = with_numbers(subjects, inputs.usage.subjects).lazy()
         events = inputs.usage.events.join(numbers, on=SUBJECT_NUMBER, how="semi")
         usage = Usage(events, inputs.usage.subjects)
-        shares = rated_events(usage, subjects, subscriptions, inputs.book, inputs.month, part)
+        shares = rated_events(usage, subjects, subscriptions, inputs.book, inputs.due, part)
         yield named(pl.concat(shares), usage, part)
 
 
@@ -240,7 +248,7 @@ def _check(source: _Source, lines: pl.DataFrame, shares: pl.DataFrame) -> None:
     found, events = pl.col("found"), pl.col("events")
     meters = [meter for meter in source.book.meters if is_sum(meter) or names_events(meter, source.book)]
     lasting = pl.col("meter").is_in([meter.key for meter in meters if meter.duration is not None])
-    told = pl.col("meter").is_in([meter.key for meter in meters])
+    told = (pl.col("kind") == "usage") & pl.col("meter").is_in([meter.key for meter in meters])
     same = (
         (pl.col("quantity").cast(AMOUNT) == pl.col("quantity_shared"))
         & (pl.col("amount") == pl.col("amount_shared"))

@@ -1,7 +1,8 @@
 """A rating run from start to record, and the way back from a charge line to its arithmetic."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
 from threading import Lock
 from typing import Any
@@ -9,24 +10,40 @@ from uuid import uuid4
 
 import polars as pl
 
-from api.history import Known
+from api.closing import Close, DueRuns, Posting
+from api.history import History, Known
 from api.rating_inputs import Gathered, RatingSources
 from ingest.errors import CommitUnknown, DiskFull
 from ingest.log import UsageLog
+from rating.catalog import compile_catalog
+from rating.catalog.model import Catalog
 from rating.core.book import PriceBook
+from rating.core.credits.schema import CREDIT_ENTRY
+from rating.core.lines import digest, totals
 from rating.core.periods import Month, parse_month
 from rating.core.rating import Rated
+from rating.core.service_periods import Due
 from rating.disk import is_full
 from rating.ledger_table import LedgerTable
 from rating.line_table import LineTable
-from rating.run import code_version, report
+from rating.run import code_version, json_rows, report
 from rating.run_table import LinesDamaged
 from store import Store
 from store.customers import refuse
-from store.errors import NotFound, Refused
+from store.errors import NotFound, NotReproducible, Refused, RunInProgress
 from store.runs import Run
 
 SEARCHED_RUNS_MAX = 1_000  # looked through at once
+
+
+@dataclass(frozen=True)
+class Closing:
+    """What is to be closed: all that is due up to `until`; from `since` on where nothing was closed before. A `draft`
+    closes nothing, and is final when `finalize` is asked for."""
+
+    until: datetime
+    since: datetime | None = None
+    draft: bool = False
 
 
 class RatingService:
@@ -41,6 +58,7 @@ class RatingService:
         now: Callable[[], datetime],
     ) -> None:
         self.sources = RatingSources(store, log, ledger_table)
+        self.due = DueRuns(self.sources, line_table)
         self._store = store
         self._log = log
         self._line_table = line_table
@@ -51,7 +69,8 @@ class RatingService:
     def run(self, period: str, book: PriceBook, known: Known | None = None) -> Run:
         """Rate a month and record it: the lines first, then that the run is done. Answers when both are durable.
 
-        It rates what is known now, or what was `known` at an instant; such a run never opens another month.
+        It rates what is known now, or what was `known` at an instant; such a run never opens another month, and no run
+        of a month closes it.
         Raises Refused for what is no month, AmountOverflow when an amount does not fit; a failed run is recorded too.
         Raises DiskFull when the lines find no room, and CommitUnknown when the disk fails: the log stops then.
         """
@@ -59,16 +78,117 @@ class RatingService:
         with self._one_run:
             self._store.runs.interrupt_running(now=self._now())  # its end could not be recorded: no other runs now
             gathered = self.sources.gather(month, book, known=known)
-            run = self._started(month, book, gathered, known.by if known else None)
-            try:
+            run = self._new(str(month), book, gathered, as_of=known.by if known else None)
+            self._store.runs.start(run)
+            with self._failing(run):
                 rated = gathered.inputs.rated()
                 ledger = gathered.ledger(rated)
                 self._append(run.id, rated.lines, ledger)
-            except BaseException as error:
-                self._finish(run, status="failed", digest=None, report={"error": f"{type(error).__name__}: {error}"})
-                raise
             found = _report(rated, gathered, ledger)
             return self._finish(run, status="done", digest=rated.digest, report=found)
+
+    def close(self, catalog: Catalog, asked: Closing, history: History) -> list[Run]:
+        """Rate and post all that is due, a run for each month at most; none where nothing is due. Answers when they are
+        durable. A run that a stopped process left behind is made whole first, as it was begun.
+
+        Raises RunInProgress, and as `run` does.
+        """
+        if not self._one_run.acquire(blocking=False):
+            raise RunInProgress(["another run is being made; ask again when it is done"])
+        try:
+            self._store.runs.interrupt_running(now=self._now())
+            made = [] if asked.draft else self._gone_on(history)
+            windows = self.due.windows(asked.until, asked.since)
+            return [*made, *(self._begun(catalog, window, asked, history.now()) for window in windows)]
+        finally:
+            self._one_run.release()
+
+    def dry_close(self, catalog: Catalog, asked: Closing, history: History) -> list[dict[str, Any]]:
+        """What `close` would post first, as the report of its run; nothing is recorded."""
+        windows = self.due.windows(asked.until, asked.since)[:1]
+        book, last = compile_catalog(catalog), self.due.last()
+        closes = [Close(Due(*window), catalog, book, history.now(), last, "") for window in windows]
+        return [
+            {"period": str(close.due), "report": _due_report(self.due.work(close), close, self.due)} for close in closes
+        ]
+
+    def finalize(self, run_id: str) -> Run:
+        """Make a draft of what was due final: its lines are what is billed. Raises NotFound, and Refused when it is no
+        such draft, or something was closed since."""
+        with self._one_run:
+            run, last = self._store.runs.get(run_id), self.due.last()
+            if run.kind != "draft" or run.due_until is None or run.status != "done":
+                raise Refused([f"run {run_id} is no draft of what was due: make one with `rate --due --draft`"])
+            if last is not None and last.due_until != run.due_after:
+                raise Refused([f"run {last.id} has closed up to {last.due_until}: make the draft again"])
+            self._store.runs.finalize(run)
+            return self._store.runs.get(run_id)
+
+    def _begun(self, catalog: Catalog, window: tuple[datetime, datetime], asked: Closing, known: Known) -> Run:
+        """A new run of what is due."""
+        key = f"run_{uuid4().hex}"
+        close = Close(Due(*window), catalog, compile_catalog(catalog), known, self.due.last(), key)
+        run = Run(
+            id=key,
+            period=str(close.due),
+            catalog_version=catalog.version,
+            table_version=known.view.table.version,
+            last_sequence=known.view.last_sequence,
+            code_version=code_version(),
+            started_at=self._now(),
+            last_change=known.change,
+            due_after=close.due.after,
+            due_until=close.due.until,
+            kind="draft" if asked.draft else "final",
+            report={"backfills": [backfill.id for backfill in known.view.backfills]},
+        )
+        self._store.runs.start(run)
+        return self._close(run, close)
+
+    def _gone_on(self, history: History) -> list[Run]:
+        """The close that a stopped process left behind, by what it was begun with; none where there is none, or
+        its inputs are not there any more: then it is begun anew."""
+        run, last = self._store.runs.newest_due(kind="final", status="interrupted"), self.due.last()
+        if run is None or run.due_after is None or run.due_until is None or run.code_version != code_version():
+            return []
+        if last is not None and last.due_until != run.due_after:
+            return []
+        try:
+            close = self.due.close_of(run, history)
+        except NotReproducible:
+            return []
+        self._store.runs.resume(run)
+        return [self._close(run, close)]
+
+    def _close(self, run: Run, close: Close) -> Run:
+        with self._failing(run):
+            posting = self.due.work(close)
+            self._restate(run, posting, close)
+            lines = posting.lines(close.rule)
+            self._append(run.id, lines, posting.ledger)
+        found = _due_report(posting, close, self.due)
+        return self._finish(run, status="done", digest=digest(lines), report=found)
+
+    def _restate(self, run: Run, posting: Posting, close: Close) -> None:
+        """Record what closed periods are not any more as they were billed as a document of its own, if that is the
+        rule: in front of the run, so that no crash loses it between them."""
+        if close.rule.late != "document" or posting.restated.is_empty() or run.kind == "draft":
+            return
+        own = self._store.runs.start_once(replace(run, id=close.document, kind="restatement"))
+        if own.status == "done":
+            return
+        self._append(own.id, posting.restated, CREDIT_ENTRY.to_frame())
+        sums = {"lines": posting.restated.height, "totals": json_rows(totals(posting.restated, close.book))}
+        self._finish(own, status="done", digest=digest(posting.restated), report=sums)
+
+    @contextmanager
+    def _failing(self, run: Run) -> Iterator[None]:
+        """Record that the run failed where something is raised."""
+        try:
+            yield
+        except BaseException as error:
+            self._finish(run, status="failed", digest=None, report={"error": f"{type(error).__name__}: {error}"})
+            raise
 
     def _append(self, run_id: str, lines: pl.DataFrame, ledger: pl.DataFrame) -> None:
         try:
@@ -110,10 +230,10 @@ class RatingService:
             yield page
             after, limit = page[-1].id, min(10 * limit, SEARCHED_RUNS_MAX)
 
-    def _started(self, month: Month, book: PriceBook, gathered: Gathered, as_of: datetime | None) -> Run:
-        run = Run(
+    def _new(self, period: str, book: PriceBook, gathered: Gathered, as_of: datetime | None) -> Run:
+        return Run(
             id=f"run_{uuid4().hex}",
-            period=str(month),
+            period=period,
             catalog_version=book.version,
             table_version=gathered.table_version,
             last_sequence=gathered.last_sequence,
@@ -122,8 +242,6 @@ class RatingService:
             last_change=gathered.last_change,
             as_of=as_of,
         )
-        self._store.runs.start(run)
-        return run
 
     def _finish(self, run: Run, **changes: Any) -> Run:
         done = replace(run, finished_at=self._now(), **changes)
@@ -142,3 +260,17 @@ def _report(rated: Rated, gathered: Gathered, ledger: pl.DataFrame) -> dict[str,
     """The report of the run; with the backfills that its usage has, if there are any."""
     known = {"accounts": gathered.accounts.report(), "credits": gathered.credits_report(ledger)}
     return {**report(rated), **known, **({"backfills": list(gathered.backfills)} if gathered.backfills else {})}
+
+
+def _due_report(posting: Posting, close: Close, due: DueRuns) -> dict[str, Any]:
+    """The report of a run of what is due: of its lines and of what became none, what it closed and who was left out."""
+    lines = posting.lines(close.rule)
+    rated = replace(posting.rated, lines=lines, totals=totals(lines, close.book))
+    adjustments = lines.filter(pl.col("kind") == "adjustment").height
+    return {
+        **_report(rated, posting.gathered, posting.ledger),
+        "periods": {"closed": posting.closed, "rated_again": posting.again},
+        "adjustments": adjustments,
+        "skipped": posting.skipped,
+        "next_due": due.next_due(posting.gathered, close.due.until).isoformat(),
+    }

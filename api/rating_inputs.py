@@ -6,9 +6,9 @@ whom that concerns, and if need be the months before it, back to the first grant
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -17,6 +17,8 @@ import polars as pl
 from api.history import Known, Opened
 from ingest.contents import View
 from ingest.log import UsageLog
+from ingest.recent_usage import RecentUsage
+from rating.catalog import Catalog, compile_catalog, parse_catalog
 from rating.core.book import PriceBook
 from rating.core.credits.bills import NO_CREDITS, Credits
 from rating.core.credits.months import Granted, burnt_before, credits_of, opened
@@ -24,7 +26,9 @@ from rating.core.credits.run_ledger import closing_balances, ledger_totals, run_
 from rating.core.credits.schema import BALANCE
 from rating.core.periods import Month
 from rating.core.rating import Rated, rate, usage_bounds
+from rating.core.service_periods import Due, month_ended
 from rating.core.subjects import Usage
+from rating.core.subscriptions import is_variant
 from rating.ledger_table import LedgerTable
 from rating.run import json_rows
 from rating.run_table import LinesDamaged
@@ -32,7 +36,10 @@ from store import Store
 from store.runs import Run
 
 _Records = TypeVar("_Records")
+_FIRST_ZONE = ZoneInfo("Etc/GMT-14")  # no month ends earlier
 _LAST_ZONE = ZoneInfo("Etc/GMT+12")  # no month ends later
+_TICK = timedelta(microseconds=1)
+FEW_CUSTOMERS = 1_000
 
 
 @dataclass(frozen=True)
@@ -61,8 +68,14 @@ class RatingInputs:
     subjects: pl.DataFrame
     subscriptions: pl.DataFrame
     book: PriceBook
-    month: Month
+    due: Month | Due
     credits: Credits = NO_CREDITS
+
+    @property
+    def month(self) -> Month:
+        """The calendar month, where one is rated."""
+        assert isinstance(self.due, Month)
+        return self.due
 
     def arguments(self) -> dict[str, Any]:
         """For `rate(**inputs.arguments())`, and for what takes the same arguments."""
@@ -71,6 +84,16 @@ class RatingInputs:
     def rated(self) -> Rated:
         """Raises AmountOverflow."""
         return rate(**self.arguments())
+
+    def of(self, customers: pl.Series) -> "RatingInputs":
+        """The inputs of some customers only."""
+        own = pl.col("customer").is_in(customers.unique().implode())
+        return replace(
+            self,
+            subjects=self.subjects.filter(own),
+            subscriptions=self.subscriptions.filter(own),
+            credits=self.credits.of(customers),
+        )
 
 
 @dataclass(frozen=True)
@@ -84,10 +107,11 @@ class Gathered:
     last_change: int
     backfills: tuple[str, ...]
     opened: Opened
+    credited: Month | None  # the month whose credits pay; null where none ends
 
     def ledger(self, rated: Rated) -> pl.DataFrame:
         """CREDIT_ENTRY of what came of the inputs."""
-        return run_ledger(rated.burnt, self.inputs.credits.grants, str(self.inputs.month))
+        return run_ledger(rated.burnt, self.inputs.credits.grants, str(self.credited))
 
     def credits_report(self, ledger: pl.DataFrame) -> dict[str, Any]:
         """What was granted, a digest that tells whether two runs saw the same, and the totals of the `ledger`."""
@@ -96,6 +120,7 @@ class Gathered:
         return {
             "grants": credits.grants.height,
             "digest": _digest(*(frame for frame in frames if frame is not None)),
+            "month": None if self.credited is None else str(self.credited),
             "opened_by": self.opened.run,
             "rated_before": list(self.opened.months),
             "entries": ledger.height,
@@ -111,33 +136,37 @@ class RatingSources:
     log: UsageLog
     ledgers: LedgerTable
     plans: Mapping[str, str] = field(default_factory=dict)  # by which plan those of a plan are rated
+    recent: RecentUsage | None = None  # where the usage of a few customers is looked up, if given
+    tried: Catalog | None = None  # a catalog that was never in force
 
     def gather(
         self,
-        month: Month,
+        due: Month | Due,
         book: PriceBook,
         *,
         view: View | None = None,
-        customer: str | None = None,
+        customers: Collection[str] | None = None,
         known: Known | None = None,
+        accounts: Accounts | None = None,
     ) -> Gathered:
-        """What `month` is rated from as of now, or as it was `known`: of all customers or of one; with the events of
-        `view`, if given.
+        """What a month is rated from, or what is `due`, as of now or as it was `known`: of all customers or of some;
+        with the events of `view`, if given, and the `accounts` that were known then, where they have been read.
 
         Raises AmountOverflow, and LinesDamaged for a ledger before.
         """
         known = known or Known(view or self.log.view(), self.store.changes.last())
-        accounts, granted = self.accounts(known.change), self._granted(book, known.change)
-        if customer is not None:
-            one = pl.Series([customer])
-            accounts, granted = accounts.of(one), _of(granted, one)
-        return self._gather(month, book, known, accounts, granted, is_part=customer is not None)
+        accounts = accounts or self.accounts(known.change, customers)
+        granted = self._granted(book, known.change, customers)
+        if customers is not None:
+            some = pl.Series(list(customers), dtype=pl.String)
+            accounts, granted = accounts.of(some), _of(granted, some)
+        return self._gather(due, book, known, accounts, granted, is_part=customers is not None)
 
-    def accounts(self, change: int | None = None) -> Accounts:
-        """As of `change`, the newest unless given."""
-        customers, subscriptions = self.store.customers, self.store.subscriptions
+    def accounts(self, change: int | None = None, of: Collection[str] | None = None) -> Accounts:
+        """As of `change`, the newest unless given; `of` some customers, or of more."""
+        customers, subscriptions, few = self.store.customers, self.store.subscriptions, _few(of)
         found = self._read(
-            lambda c: Accounts(customers.subjects_frame(c), subscriptions.subscriptions_frame(c)),
+            lambda c: Accounts(customers.subjects_frame(c, few), subscriptions.subscriptions_frame(c, few)),
             self.store.changes.last() if change is None else change,
         )
         mapped = found.subscriptions.with_columns(pl.col("plan").replace(dict(self.plans)))
@@ -158,11 +187,14 @@ class RatingSources:
             )
         return self.ledgers.rows(run.id)
 
-    def _granted(self, book: PriceBook, change: int) -> Granted:
-        records, prices = self.store.credits, book.prices["price"].to_list()
+    def _granted(self, book: PriceBook, change: int, of: Collection[str] | None = None) -> Granted:
+        records, prices, few = self.store.credits, book.prices["price"].to_list(), _few(of)
         return self._read(
             lambda c: Granted(
-                records.grants_frame(prices, c), records.owners_frame(c), book.credits, records.returns_frame(c)
+                records.grants_frame(prices, c, few),
+                records.owners_frame(c, few),
+                book.credits,
+                records.returns_frame(c, few),
             ),
             change,
         )
@@ -176,13 +208,15 @@ class RatingSources:
         return read(change)
 
     def _gather(
-        self, month: Month, book: PriceBook, known: Known, accounts: Accounts, granted: Granted, *, is_part: bool
+        self, due: Month | Due, book: PriceBook, known: Known, accounts: Accounts, granted: Granted, *, is_part: bool
     ) -> Gathered:
-        credits, origin = self._credits(month, book, known, accounts, granted)
-        start, end = usage_bounds(accounts.subscriptions, book, month)
+        book = self.with_variants(book, accounts.subscriptions)
+        month, credits, origin = self._credits_of_due(due, book, known, accounts, granted)
+        start, end = usage_bounds(accounts.subscriptions, book, due)
         subjects = accounts.subjects["subject"] if is_part else None
-        snapshot = self.log.scan(start=start, end=end, view=known.view, subjects=subjects, properties=known.properties)
-        inputs = RatingInputs(snapshot.usage, accounts.subjects, accounts.subscriptions, book, month, credits)
+        scan = self.log.scan if self.recent is None else self.recent.scan
+        snapshot = scan(start=start, end=end, view=known.view, subjects=subjects, properties=known.properties)
+        inputs = RatingInputs(snapshot.usage, accounts.subjects, accounts.subscriptions, book, due, credits)
         return Gathered(
             inputs,
             accounts,
@@ -191,11 +225,35 @@ class RatingSources:
             known.change,
             snapshot.backfills,
             origin,
+            month,
         )
+
+    def with_variants(self, book: PriceBook, subscriptions: pl.DataFrame) -> PriceBook:
+        """The book with the plans of subscriptions on which prices are replaced by others."""
+        variants = subscriptions.filter(is_variant())["plan"].unique().sort()
+        if variants.is_empty():
+            return book
+        if self.tried is not None and self.tried.version == book.version:
+            return compile_catalog(self.tried, variants)
+        return compile_catalog(parse_catalog(self.store.catalogs.document(book.version), format="json"), variants)
+
+    def _credits_of_due(
+        self, due: Month | Due, book: PriceBook, known: Known, accounts: Accounts, granted: Granted
+    ) -> tuple[Month | None, Credits, Opened]:
+        """The credits of the month; of what is due those of the customers whose month ends then."""
+        if isinstance(due, Month):
+            return due, *self._credits(due, book, known, accounts, granted)
+        month, zones = month_ended(due, accounts.subscriptions["time_zone"])
+        if month is None:
+            return None, NO_CREDITS, Opened()
+        theirs = accounts.subscriptions.filter(pl.col("time_zone").is_in(zones))["customer"]
+        return month, *self._credits(month, book, known, accounts.of(theirs), _of(granted, theirs))
 
     def _credits(
         self, month: Month, book: PriceBook, known: Known, accounts: Accounts, granted: Granted
     ) -> tuple[Credits, Opened]:
+        if granted.stored.is_empty() and granted.plans.is_empty():
+            return NO_CREDITS, Opened()
         credits = credits_of(granted, accounts.subscriptions, month)
         if credits.grants.is_empty():
             return NO_CREDITS, Opened()
@@ -205,7 +263,7 @@ class RatingSources:
         before = month.before()
         run = self._opening_run(before, known)
         if run is not None:
-            ledger, origin = self.ledger(run).collect(), Opened(run.id)
+            ledger, origin = self._ledger_of(before, run), Opened(run.id)
         else:
             own, theirs = accounts.of(asked["customer"]), _of(granted, asked["customer"])
             gathered = self._gather(before, book, known, own, theirs, is_part=True)
@@ -214,18 +272,40 @@ class RatingSources:
         closing = closing_balances(ledger).join(asked, on="grant", how="semi")
         return opened(credits, closing), origin
 
+    def _ledger_of(self, month: Month, run: Run) -> pl.DataFrame:
+        """CREDIT_ENTRY that close `month`: of the run, or, where that has closed what became due, of all that have."""
+        runs = [run] if run.due_until is None else self._closing(month, until=run.due_until)
+        entries = pl.concat([self.ledger(one).filter(pl.col("period") == str(month)) for one in runs])
+        return entries.collect()
+
+    def _closing(self, month: Month, until: datetime | None = None) -> list[Run]:
+        """The runs that closed billing periods of which `month` was the last in some time zone, the newest first."""
+        first, last = month.next().start(_FIRST_ZONE), month_over(month)
+        runs = self.store.runs.closing(after=first - _TICK, until=min(last, until) if until else last)
+        return [run for run in runs if run.kind == "final" and run.report and run.report.get("credits")]
+
     def _opening_run(self, month: Month, known: Known) -> Run | None:
-        """The run whose ledger closes `month`; null where the month is rated to know."""
+        """The run whose ledger closes `month`, of several the newest; null where the month is rated to know."""
         if known.opened is None:
-            return self.final_run(month, by=known.by)
+            closing = [run for run in self._closing(month) if known.by is None or _had_ended(run, known.by)]
+            return closing[0] if closing else self.final_run(month, by=known.by)
         if known.opened.run is None or str(month) in known.opened.months:
             return None
         return self.store.runs.get(known.opened.run)
 
 
+def _had_ended(run: Run, by: datetime) -> bool:
+    return run.finished_at is not None and run.finished_at <= by
+
+
 def month_over(month: Month) -> datetime:
     """The instant from which on `month` is over everywhere."""
     return month.bounds(_LAST_ZONE)[1]
+
+
+def _few(customers: Collection[str] | None) -> Collection[str] | None:
+    """The customers to ask the database for; null where all of them are read sooner."""
+    return None if customers is None or len(customers) > FEW_CUSTOMERS else list(customers)
 
 
 def _of(granted: Granted, customers: pl.Series) -> Granted:

@@ -23,6 +23,7 @@ from rating.core.periods import Month, parse_month
 from rating.core.rating import UNPRICED, usage_bounds
 from rating.core.simulation import Compared, Simulation, charged_in, compared, simulation
 from rating.core.simulation_solving import NoAmount, PricedAmount, Solved, amount_of, solve, with_amount
+from rating.core.subscriptions import plan_of_variant
 from store.customers import refuse
 from store.errors import Refused
 from store.runs import Run
@@ -106,15 +107,17 @@ class Simulations:
         with self._one:
             known = self._known(catalog, asked.catalog)
             accounts = self._sources.accounts(known.change)
-            gone = _gone(accounts.subscriptions["plan"].unique(), asked)
-            rated = [self._rated(month, book, other, known, asked.plans, gone) for month in months]
+            agreed = accounts.subscriptions.with_columns(plan=plan_of_variant())
+            gone = _gone(agreed["plan"].unique(), asked)
+            trying = replace(self._sources, plans=asked.plans, tried=asked.catalog)
+            rated = [self._rated(month, book, other, known, trying, gone) for month in months]
             answer = _searched(asked.search, other, rated) if asked.search else None
         return Simulated(
             (catalog.version, asked.catalog.version),
             [str(month) for month in months],
             simulation([month.compared for month in rated]),
             (_summed([month.unpriced[0] for month in rated]), _summed([month.unpriced[1] for month in rated])),
-            _unplanned(accounts.subscriptions, gone),
+            _unplanned(agreed, gone),
             [run for month in months if (run := self._recorded(month))],
             answer,
         )
@@ -126,9 +129,9 @@ class Simulations:
         return Known(self._sources.log.view(), self._sources.store.changes.last(), properties=properties)
 
     def _rated(
-        self, month: Month, book: PriceBook, other: PriceBook, known: Known, plans: Mapping[str, str], gone: pl.Series
+        self, month: Month, book: PriceBook, other: PriceBook, known: Known, trying: RatingSources, gone: pl.Series
     ) -> _Month:
-        inputs = self._gathered(month, book, other, known, plans)
+        inputs = self._gathered(month, book, other, known, trying)
         before, after = inputs[0].rated(), inputs[1].rated()
         is_compared = ~pl.col("plan").is_in(gone.implode())
         unpriced = before.unpriced.filter(is_compared), after.unpriced.filter(is_compared)
@@ -136,11 +139,11 @@ class Simulations:
         return _Month(inputs[1], both, unpriced, after.lines.select("customer", "currency", "rounded_amount"))
 
     def _gathered(
-        self, month: Month, book: PriceBook, other: PriceBook, known: Known, plans: Mapping[str, str]
+        self, month: Month, book: PriceBook, other: PriceBook, known: Known, trying: RatingSources
     ) -> tuple[RatingInputs, RatingInputs]:
         """The inputs of both sides, with the same usage."""
         before = self._sources.gather(month, book, known=known).inputs
-        after = replace(self._sources, plans=plans).gather(month, other, known=known).inputs
+        after = trying.gather(month, other, known=known).inputs
         start, end = zip(*(usage_bounds(side.subscriptions, side.book, month) for side in (before, after)), strict=True)
         first = None if None in start else min(at for at in start if at is not None)
         log = self._sources.log
@@ -187,7 +190,7 @@ def _gone(plans: pl.Series, asked: Asked) -> pl.Series:
 
 def _unplanned(subscriptions: pl.DataFrame, gone: pl.Series) -> pl.DataFrame:
     own = subscriptions.filter(pl.col("plan").is_in(gone.implode()))
-    counts = {"subscriptions": pl.len(), "customers": pl.col("customer").n_unique()}
+    counts = {"subscriptions": pl.col("subscription").n_unique(), "customers": pl.col("customer").n_unique()}
     return own.group_by("plan").agg(**counts).sort("plan").cast(UNPLANNED)
 
 

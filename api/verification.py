@@ -19,7 +19,6 @@ from rating.core.difference import PART, difference, parts_of
 from rating.core.lines import CHARGE_LINE, digest
 from rating.core.money import AmountOverflow
 from rating.core.periods import parse_month
-from rating.core.rating import Rated
 from rating.run import code_version
 from rating.run_table import LinesDamaged
 from store import Store
@@ -52,6 +51,16 @@ class Verified:
     changes: pl.DataFrame = field(default_factory=lambda: CHANGE.to_frame())
 
 
+@dataclass(frozen=True)
+class Made:
+    """What comes of the inputs of a run: CHARGE_LINE and CREDIT_ENTRY."""
+
+    gathered: Gathered
+    lines: pl.DataFrame
+    ledger: pl.DataFrame
+    digest: str
+
+
 class Verification:
     """For any number of threads; nothing is written."""
 
@@ -64,42 +73,53 @@ class Verification:
         refuse([] if run.status == "done" else [f"run {run_id} is {run.status}: there is nothing to verify"])
         notes = _notes(run)
         try:
-            gathered = self._gathered(run)
-            rated = gathered.inputs.rated()
+            made = self._made_again(run)
         except _CANNOT as error:
             return Verified(run, "unknown", code_version(), reason=str(error), notes=notes)
-        ledger = gathered.ledger(rated)
-        notes += _other_inputs(run, gathered, ledger)
+        notes += _other_inputs(run, made.gathered, made.ledger)
         try:
-            return self._compared(run, gathered, rated, ledger, notes)
+            return self._compared(run, made, notes)
         except LinesDamaged as error:
-            which = "the same" if rated.digest == run.digest else "other"
+            which = "the same" if made.digest == run.digest else "other"
             reason = f"{error}; {which} lines come of its inputs"
-            return Verified(run, "different", code_version(), rated.digest, reason, notes)
+            return Verified(run, "different", code_version(), made.digest, reason, notes)
 
-    def _compared(self, run: Run, gathered: Gathered, rated: Rated, ledger: pl.DataFrame, notes: list[str]) -> Verified:
+    def _compared(self, run: Run, made: Made, notes: list[str]) -> Verified:
         """Raises LinesDamaged."""
         stored = self._rating.lines(run.id).drop("run").collect()
         kept = self._rating.sources.ledger(run).drop("run").collect()
         wrong = {
-            "other charge lines come of its inputs": rated.digest != run.digest,
+            "other charge lines come of its inputs": made.digest != run.digest,
             "the stored charge lines are not those of the recorded digest": digest(stored) != run.digest,
-            "another ledger of credits comes of its inputs": not kept.sort("entry").equals(ledger.sort("entry")),
+            "another ledger of credits comes of its inputs": not kept.sort("entry").equals(made.ledger.sort("entry")),
         }
         if not any(wrong.values()):
-            return Verified(run, "equal", code_version(), rated.digest, notes=notes)
-        if run.last_change is None and _accounts_differ(run, gathered):
+            return Verified(run, "equal", code_version(), made.digest, notes=notes)
+        if run.last_change is None and _accounts_differ(run, made.gathered):
             reason = "it is from before the history of accounts began, and they were changed in between"
-            return Verified(run, "unknown", code_version(), rated.digest, reason, notes)
+            return Verified(run, "unknown", code_version(), made.digest, reason, notes)
         reason = "; ".join(what for what, is_so in wrong.items() if is_so)
-        gone, new = _only_in(stored, rated.lines), _only_in(rated.lines, stored)
-        changes = _changes(rated.lines, stored)
-        return Verified(run, "different", code_version(), rated.digest, reason, notes, gone, new, changes)
+        gone, new = _only_in(stored, made.lines), _only_in(made.lines, stored)
+        changes = _changes(made.lines, stored)
+        return Verified(run, "different", code_version(), made.digest, reason, notes, gone, new, changes)
 
-    def _gathered(self, run: Run) -> Gathered:
+    def _made_again(self, run: Run) -> Made:
+        if run.due_until is not None:
+            return self._closed_again(run)
         catalog = parse_catalog(self._store.catalogs.document(run.catalog_version), format="json")
         known = self._history.of_run(run, catalog.declared_properties())
-        return self._rating.sources.gather(parse_month(run.period), compile_catalog(catalog), known=known)
+        gathered = self._rating.sources.gather(parse_month(run.period), compile_catalog(catalog), known=known)
+        rated = gathered.inputs.rated()
+        return Made(gathered, rated.lines, gathered.ledger(rated), rated.digest)
+
+    def _closed_again(self, run: Run) -> Made:
+        close = self._rating.due.close_of(run, self._history)
+        posting = self._rating.due.work(close)
+        if run.kind == "restatement":
+            lines, ledger = posting.restated, posting.ledger.clear()
+        else:
+            lines, ledger = posting.lines(close.rule), posting.ledger
+        return Made(posting.gathered, lines, ledger, digest(lines))
 
 
 def _notes(run: Run) -> list[str]:

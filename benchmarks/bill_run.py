@@ -1,4 +1,5 @@
-"""The bill run and what is asked around it. `simulation`: history by two catalogs, compared (simulations.py)."""
+"""The bill run and what is asked around it. `simulation`: history by two catalogs, compared (simulations.py);
+`current_charges`: what a customer's open period comes to by now (current_charges.py)."""
 
 import sys
 from pathlib import Path
@@ -6,12 +7,13 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder: its scripts are named like the packages
 
 
+from benchmarks.current_charges import measure_current_charges
 from benchmarks.measuring import Figure, main
 from benchmarks.simulations import measure_simulation
 
 
 def measure(quick: bool) -> dict[str, Figure]:
-    return {"simulation": measure_simulation(quick)}
+    return {"simulation": measure_simulation(quick), **measure_current_charges(quick)}
 
 
 if __name__ == "__main__":

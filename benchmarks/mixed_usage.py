@@ -18,10 +18,10 @@ from rating.core.schema import (
     PROPERTY_DTYPE,
     SUBJECT,
     SUBJECT_NUMBER,
-    SUBSCRIPTION,
     numbered_usage_schema,
     property_column,
 )
+from rating.core.subscriptions import plain_subscriptions
 
 DAYS = 31
 MODELS = ["small", "medium", "large", "reasoning"]
@@ -114,7 +114,7 @@ def accounts(customers: int) -> tuple[pl.DataFrame, pl.DataFrame]:
     plans = list(PLANS)
     rows = [(name, name, plans[n % len(plans)], "UTC", _SINCE, None) for n, name in enumerate(names(customers))]
     subjects = pl.DataFrame([(name, name) for name in names(customers)], schema=SUBJECT, orient="row")
-    return subjects, pl.DataFrame(rows, schema=SUBSCRIPTION, orient="row")
+    return subjects, plain_subscriptions(rows)
 
 
 def write(directory: Path, count: int, customers: int) -> None:

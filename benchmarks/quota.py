@@ -19,7 +19,8 @@ from benchmarks.measuring import Figure, figure, get, main, progress, request, s
 from benchmarks.servers import bare, tallystick
 from benchmarks.usage import ARROW, CATALOG, arrow_bodies, events, parties
 from rating.catalog import compile_catalog, load_catalog
-from rating.core.schema import SUBSCRIPTION, usage_event_schema
+from rating.core.schema import usage_event_schema
+from rating.core.subscriptions import plain_subscriptions
 from rating.live_quota import LiveQuota, Terms
 
 CUSTOMERS = 500
@@ -64,7 +65,7 @@ def _in_process(checks: int) -> dict[str, Figure]:
     rows = [(n, n, "plan", "UTC", datetime(2020, 1, 1, tzinfo=UTC), None) for n in names]
     nothing = usage_event_schema(catalog.declared_properties()).to_frame().lazy()
     quota = LiveQuota(lambda: (nothing, 0), lambda crossings: None)
-    quota.rebuild(Terms(compile_catalog(catalog), payers, pl.DataFrame(rows, schema=SUBSCRIPTION, orient="row")))
+    quota.rebuild(Terms(compile_catalog(catalog), payers, plain_subscriptions(rows)))
     one, now = Decimal(1), datetime.now(UTC)
     begun = time.perf_counter()
     answers = [quota.check(names[n % CUSTOMERS], "tokens", one, now) for n in range(checks)]

@@ -19,8 +19,9 @@ from benchmarks.usage import CATALOG
 from rating.catalog import compile_catalog, load_catalog
 from rating.core.rated_events import rated_events
 from rating.core.rating import rate
-from rating.core.schema import SUBJECT, SUBJECT_NUMBER, SUBSCRIPTION
+from rating.core.schema import SUBJECT, SUBJECT_NUMBER
 from rating.core.subjects import Usage
+from rating.core.subscriptions import plain_subscriptions
 
 TARGET = 5_000_000
 
@@ -35,7 +36,7 @@ def measure(quick: bool) -> dict[str, Figure]:
         usage = Usage(pl.scan_parquet(path), numbers)
         subjects = pl.DataFrame([(name, name) for name in names], schema=SUBJECT, orient="row")
         rows = [(name, name, "plan", "UTC", SINCE, None) for name in names]
-        terms = pl.DataFrame(rows, schema=SUBSCRIPTION, orient="row"), compile_catalog(catalog), OCTOBER
+        terms = plain_subscriptions(rows), compile_catalog(catalog), OCTOBER
         rated, run_seconds, _ = timed(lambda: rate(usage, subjects, *terms))
         parts, seconds, processor = timed(lambda: list(rated_events(usage, subjects, *terms, rated.lines)))
     shares = sum(part.height for part in parts)

@@ -29,8 +29,9 @@ from benchmarks.usage import CATALOG
 from rating.catalog import Catalog, compile_catalog, load_catalog
 from rating.catalog.genai_prices import import_genai_prices
 from rating.core.rating import Rated, rate
-from rating.core.schema import SUBJECT, SUBJECT_NUMBER, SUBSCRIPTION
+from rating.core.schema import SUBJECT, SUBJECT_NUMBER
 from rating.core.subjects import Usage
+from rating.core.subscriptions import plain_subscriptions
 
 
 def measure(quick: bool) -> dict[str, Figure]:
@@ -52,7 +53,7 @@ def _measure(catalog: Catalog, event_type: str, plan: str, count: int, customers
         write_usage(path, catalog, event_type, count, customers)
         subjects = pl.DataFrame([(name, name) for name in subject_names(customers)], schema=SUBJECT, orient="row")
         rows = [(name, name, plan, "UTC", SINCE, None) for name in subject_names(customers)]
-        terms, book = pl.DataFrame(rows, schema=SUBSCRIPTION, orient="row"), compile_catalog(catalog)
+        terms, book = plain_subscriptions(rows), compile_catalog(catalog)
         numbers = pl.LazyFrame({"subject": subject_names(customers)}).with_row_index(SUBJECT_NUMBER)
         usage = Usage(pl.scan_parquet(path), numbers.cast({SUBJECT_NUMBER: pl.Int64}))
         rated, seconds, processor = timed(lambda: rate(usage, subjects, terms, book, OCTOBER))

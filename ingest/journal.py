@@ -180,9 +180,8 @@ def read_segment(path: Path) -> Segment:
         return Segment(path, 0, NO_DIGEST, (), Fault(0, "the segment header is not whole"))
     magic, version, _, first_sequence, digest_before, _ = _SEGMENT.unpack_from(content)
     if magic != _SEGMENT_MAGIC or version != FORMAT:
-        return Segment(
-            path, 0, NO_DIGEST, (), Fault(0, f"a header of format {version}; this version reads format {FORMAT}")
-        )
+        what = f"a header of format {version}; this version reads format {FORMAT}, so start the one that wrote it"
+        return Segment(path, 0, NO_DIGEST, (), Fault(0, what))
     records: list[Record] = []
     fault = None
     for item in _records(content, first_sequence, digest_before):
@@ -209,20 +208,23 @@ def is_torn(segment: Segment) -> bool:
     """Whether the fault of a segment is one that a crash leaves behind at its end, rather than damage.
 
     A crash loses the end of the file, or sectors of what was never synced, which then read as zeros. So it is torn when
-    the rest is a part of one record, or has a sector of zeros; and it is damage when a whole record follows.
+    the rest is a part of one record, or has a sector of zeros. It is damage when a whole record is there, be it one out
+    of order, and when the header is whole and of another format: what it is the header of was acknowledged.
     """
     assert segment.fault is not None
     content = memoryview(segment.path.read_bytes())
     start = segment.fault.offset
-    if any(_whole_record_at(content, place) for place in _magic_places(content, start + 1)):
+    if any(_whole_record_at(content, place) for place in _magic_places(content, start)):
         return False
     header = _SEGMENT if start == 0 else _RECORD
     rest = content[start:]
     if len(rest) < header.size:
         return True
-    if start > 0 and _checks(_RECORD, rest[: _RECORD.size]):
-        cut_short = len(rest) < _RECORD.size + _RECORD.unpack_from(rest)[2]
-        return cut_short or _has_lost_sector(content, start)
+    if _checks(header, rest[: header.size]):
+        if start == 0:
+            return False
+        if len(rest) < _RECORD.size + _RECORD.unpack_from(rest)[2]:
+            return True
     return _has_lost_sector(content, start)
 
 

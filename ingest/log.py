@@ -247,6 +247,10 @@ class UsageLog:
         """The state as of now."""
         return self._contents.view()
 
+    def numbers_of(self, subjects: Collection[str]) -> pl.DataFrame:
+        """SUBJECT_NUMBERS of those of `subjects` that have usage."""
+        return self._subjects.named(subjects)
+
     def show(self, backfills: Iterable[ShownBackfill]) -> None:
         """From now on these are the committed backfills, for `scan` and for admission."""
         self._contents.show(backfills)

@@ -120,10 +120,14 @@ class Subjects:
 
     def find(self, subjects: Collection[str]) -> list[int]:
         """The numbers of those of `subjects` that have one."""
+        return self.named(subjects)[SUBJECT_NUMBER].to_list()
+
+    def named(self, subjects: Collection[str]) -> pl.DataFrame:
+        """SUBJECT_NUMBERS of those of `subjects` that have a number."""
         names = pl.Series("subject", list(subjects), pl.String).unique()
         with self._lock:
             numbers = self._index.find(*_hashes(names, self._index.seeds))
-        return [int(number) for number in numbers if number != _UNKNOWN]
+        return _table_of(names, numbers).filter(pl.col(SUBJECT_NUMBER) != _UNKNOWN)
 
     def _taken(self) -> pl.DataFrame | None:
         with self._lock:

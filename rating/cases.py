@@ -4,6 +4,7 @@ docs/conformance-suite.md is the format. Amounts are compared as exact decimals,
 its price and whatever else the case names. A case without a catalog is a ledger of prepaid credits alone, and no bill.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -13,19 +14,23 @@ import polars as pl
 import yaml
 
 from rating.catalog import compile_catalog, parse_catalog
+from rating.core.book import PriceBook
 from rating.core.credits.bills import Credits
 from rating.core.credits.plans import plan_grants
 from rating.core.credits.schema import GRANT
 from rating.core.explain import explain
 from rating.core.money import plain
-from rating.core.periods import parse_month
+from rating.core.periods import Month, parse_month
 from rating.core.rating import Rated, rate
-from rating.core.schema import SUBJECT, SUBSCRIPTION, PropertyType, usage_event_schema
-from rating.core.subjects import interned
+from rating.core.schema import SUBJECT, PropertyType, usage_event_schema
+from rating.core.subjects import Usage, interned
+from rating.core.subscriptions import PLAN_ITEM, TERMS, subscriptions_of
+from rating.core.timeline import CHANGE
 
 Case = Mapping[str, Any]
 
 _SINCE = datetime(2020, 1, 1, tzinfo=UTC)
+_TERMS = {"time_zone": "UTC", "starts_at": _SINCE, "interval": "month", "intervals": 1, "seats": 1}
 _SUBSCRIPTION = {"key": "acme", "customer": "acme", "subjects": ["acme"], "plan": "plan"}
 _GRANTED_AT = datetime(2026, 10, 1, tzinfo=UTC)
 _GRANT = {
@@ -45,6 +50,8 @@ _COLUMNS = {
     "meter": "meter",
     "group": "group",
     "grant": "grant",
+    "item": "item",
+    "from": "service_start",
 }
 """What a case calls the columns that tell the lines of a price apart."""
 
@@ -77,23 +84,43 @@ def differences(case: Case) -> list[str]:
 
 def rated_case(case: Case) -> Rated:
     """The case, rated."""
+    usage, subjects, subscriptions, book, month = terms_of(case)
+    granted = [
+        _frame(GRANT, map(_grant, case.get("grants", []))),
+        plan_grants(book.credits, subscriptions, month, month),
+    ]
+    return rate(usage, subjects, subscriptions, book, month, credits=Credits(pl.concat(granted)))
+
+
+def terms_of(case: Case) -> tuple[Usage, pl.DataFrame, pl.DataFrame, PriceBook, Month]:
+    """What `rate` takes, but for the grants."""
     catalog = parse_catalog(yaml.safe_dump(case["catalog"]), format="yaml")
-    book, month = compile_catalog(catalog), parse_month(case["month"])
-    rows = [{"time_zone": "UTC", "starts_at": _SINCE, **row} for row in case.get("subscriptions", [_SUBSCRIPTION])]
+    rows = [{**_TERMS, **row} for row in case.get("subscriptions", [_SUBSCRIPTION])]
     owners = [(subject, row["customer"]) for row in rows for subject in row["subjects"]]
     subjects = pl.DataFrame(owners, schema=SUBJECT, orient="row").unique()
-    named = [{"subscription": row["key"], **row} for row in rows]
-    subscriptions = _frame(SUBSCRIPTION, named)
-    grants = pl.concat(
-        [_frame(GRANT, map(_grant, case.get("grants", []))), plan_grants(book.credits, subscriptions, month, month)]
-    )
-    usage = _usage(case["events"], catalog.declared_properties())
-    return rate(interned(usage), subjects, subscriptions, book, month, credits=Credits(grants))
+    subscriptions = subscriptions_of(_frame(TERMS, map(_terms, rows)), _frame(CHANGE, _changes(rows)))
+    usage = interned(_usage(case["events"], catalog.declared_properties()))
+    return usage, subjects, subscriptions, compile_catalog(catalog, subscriptions["plan"]), parse_month(case["month"])
 
 
 def _frame(schema: pl.Schema, rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
     whole = [{name: row.get(name) for name in schema} for row in rows]
     return pl.DataFrame(whole, schema=schema, orient="row")
+
+
+def _terms(row: Mapping[str, Any]) -> dict[str, Any]:
+    own = {"subscription": row["key"], "billed_to": row["customer"], "seats": Decimal(row["seats"])}
+    return {**row, **own}
+
+
+def _changes(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """CHANGE of the `changes` of subscriptions, recorded in the order in which they are written."""
+    every = [(row["key"], change) for row in rows for change in row.get("changes", [])]
+    for sequence, (key, change) in enumerate(every):
+        seats = None if change.get("seats") is None else Decimal(change["seats"])
+        prices = None if change.get("prices") is None else json.dumps(change["prices"], sort_keys=True)
+        own = {"effective_at": change["at"], "recorded_at": change["at"], "seats": seats, "prices": prices}
+        yield {"item": PLAN_ITEM, **change, "subscription": key, "sequence": sequence, **own}
 
 
 def _grant(given: Mapping[str, Any]) -> dict[str, Any]:

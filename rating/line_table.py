@@ -1,4 +1,4 @@
-"""The charge lines of every run, in a Delta table partitioned by period: open to any reader of Parquet."""
+"""The charge lines of every run, in a Delta table partitioned by month: open to any reader of Parquet."""
 
 from collections.abc import Collection, Iterator
 from pathlib import Path

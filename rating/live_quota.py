@@ -27,6 +27,7 @@ import polars as pl
 from rating.core.book import Meter, PriceBook
 from rating.core.periods import month_edges, month_of
 from rating.core.quota import EXACT, Crossing, QuotaAnswer, counted_sums, counted_usage, crossing_event, judge
+from rating.core.subscriptions import plan_of_variant
 from rating.counters import Counters, Rows, Units, counted, quantity, units_of
 from rating.words import words_of
 
@@ -54,9 +55,8 @@ class Terms:
     def __post_init__(self) -> None:
         customers = {s: (c, z) for s, c, z in self.payers.select("subject", "customer", "time_zone").iter_rows()}
         plans: dict[str, list[tuple[str, datetime, datetime | None]]] = {}
-        for customer, plan, start, end in self.subscriptions.select(
-            "customer", "plan", "starts_at", "ends_at"
-        ).iter_rows():
+        of_plans = self.subscriptions.select("customer", plan_of_variant().alias("plan"), "starts_at", "ends_at")
+        for customer, plan, start, end in of_plans.iter_rows():
             plans.setdefault(customer, []).append((plan, start, end))
         limits = {
             (p, f): limit for p, f, limit in self.book.entitlements.select("plan", "feature", "limit").iter_rows()
@@ -75,7 +75,8 @@ class Terms:
         return min((self.limits[plan, feature] for plan in plans if (plan, feature) in self.limits), default=None)
 
     def limit(self, customer: str, feature: str, at: datetime) -> Decimal | None:
-        """The limits of the subscriptions in force at `at`, added up; None when no plan entitles to the feature."""
+        """The limits of the subscriptions and add-ons in force at `at`, added up; None when no plan entitles to the
+        feature."""
         plans = [p for p, start, end in self.plans_of.get(customer, ()) if start <= at and (end is None or at < end)]
         limits = [self.limits[plan, feature] for plan in plans if (plan, feature) in self.limits]
         return sum(limits[1:], start=limits[0]) if limits else None

@@ -1,4 +1,4 @@
-"""Rows that rating runs make, in a Delta table partitioned by period: open to any reader of Parquet."""
+"""Rows that rating runs make, in a Delta table partitioned by month: open to any reader of Parquet."""
 
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -8,9 +8,12 @@ import polars as pl
 from rating.delta import DurableTable, is_as_written
 from rating.disk import Disk
 
-PARTITION = "period"
+PARTITION = "month"
+"""In which the billing period of a row begins, on the calendar of its customer."""
+
 DAMAGED = "is not as it was written; restore it from a backup, or rate its period again"
 RUN_OF_FILE = r"([^/]+)-\d{20}-\d{8,}-\d{4}-[0-9a-f]{16}\.parquet$"  # rating/delta.py says how files are named
+PART_OF_FILE = r"-(\d{20})-\d{8,}-\d{4}-[0-9a-f]{16}\.parquet$"
 
 
 class LinesDamaged(Exception):
@@ -27,11 +30,12 @@ class RunTable:
         self._sorted_by = sorted_by
         self._checked: set[Path] = set()
 
-    def append(self, run: str, rows: pl.DataFrame) -> None:
-        """Store `rows`, which have all columns but `run`, as those of `run`, durably. A second call for the same run
-        changes nothing."""
-        stored = rows.with_columns(run=pl.lit(run)).select(self._schema.names())
-        self._table.append(stored, application=run, version=1)
+    def append(self, run: str, rows: pl.DataFrame, *, part: int = 1) -> None:
+        """Store `rows`, which have all columns but `run`, as those of `run`, durably: of its part `part`. Parts are
+        stored in their order, from 1 on; a second call for the same part changes nothing."""
+        month = pl.col("period").str.slice(0, len("2026-10")).alias(PARTITION)
+        stored = rows.with_columns(run=pl.lit(run)).select(*self._schema, month)
+        self._table.append(stored, application=run, version=part)
 
     def rows(self, run: str) -> pl.LazyFrame:
         """The rows of `run`, sorted. No rows for a run without any.
@@ -41,17 +45,25 @@ class RunTable:
         self._check([self._table.directory / path for path in self._files([run])["path"]])
         return self.scan([run]).sort(self._sorted_by)
 
+    def rows_of_part(self, run: str, part: int) -> pl.DataFrame:
+        """The rows of one part of `run`. Raises LinesDamaged."""
+        named = pl.col("path").str.extract(PART_OF_FILE).cast(pl.Int64) == part
+        found = [self._table.directory / path for path in self._files([run]).filter(named)["path"]]
+        self._check(found)
+        return self._read(found).collect()
+
     def count(self, run: str) -> int:
         """How many rows of `run` were stored."""
         return int(self._files([run])["num_records"].sum())
 
     def scan(self, runs: Collection[str]) -> pl.LazyFrame:
         """The rows of `runs` as they are there, not checked."""
-        found = [self._table.directory / path for path in self._files(runs)["path"]]
+        return self._read([self._table.directory / path for path in self._files(runs)["path"]])
+
+    def _read(self, found: list[Path]) -> pl.LazyFrame:
         if not found:
             return self._schema.to_frame(eager=False)
-        types = {name: dtype for name, dtype in self._schema.items() if name != PARTITION}
-        read = pl.scan_parquet(found, schema=types, hive_partitioning=True, hive_schema={PARTITION: pl.String()})
+        read = pl.scan_parquet(found, schema=self._schema, hive_partitioning=True, hive_schema={PARTITION: pl.String()})
         return read.select(self._schema.names())
 
     def _check(self, paths: Iterable[Path]) -> None:

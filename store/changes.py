@@ -8,15 +8,16 @@ are not behind it. Writers come one after the other (store/database.py), so that
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Engine, Subquery, Table, and_, func, insert, literal, select
+from sqlalchemy import Connection, Engine, Select, Subquery, Table, and_, func, insert, literal, select, true, union
 
 from store.database import chunks, reading
 from store.errors import NotReproducible
-from store.tables import changes
+from store.tables import changes, customer_versions, subject_versions, subscription_changes, subscription_versions
 
 Now: TypeAlias = Callable[[], datetime]
+_LAST = 2**63 - 1  # no change has a greater number
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,31 @@ class Changes:
             f"{first.isoformat() if first else 'the first change'}; ask for that instant or a later one"
         )
 
+    def changed_customers(self, since: int) -> set[str]:
+        """The customers who are not, by some change behind number `since`, what they were: themselves, their subjects,
+        or the terms or the timeline of their subscriptions. Of what went from one to another, both."""
+        timeline = select(subscription_changes.c.subscription).where(subscription_changes.c.change > since)
+        now_of = versions_at(subscription_versions, _LAST, timeline)
+        found = union(
+            select(customer_versions.c.key).where(customer_versions.c.change > since),
+            *(
+                query
+                for versions in (subject_versions, subscription_versions)
+                for query in (
+                    select(versions.c.customer).where(versions.c.change > since),
+                    select(versions_at(versions, since, _changed_keys(versions, since)).c.customer),
+                )
+            ),
+            select(now_of.c.customer),
+        )
+        with reading(self.engine) as connection:
+            return {customer for customer in connection.scalars(found) if customer is not None}
+
+
+def _changed_keys(versions: Table, since: int) -> Select[Any]:
+    key = next(iter(versions.primary_key.columns))
+    return select(key).where(versions.c.change > since)
+
 
 def record_change(connection: Connection, now: datetime) -> int:
     """Begin a change in this transaction (of `store.database.writing`): its number."""
@@ -59,10 +85,12 @@ def keep_versions(connection: Connection, current: Table, versions: Table, keys:
         connection.execute(insert(versions).from_select(names, select(*columns).where(key.in_(some))))
 
 
-def versions_at(versions: Table, change: int) -> Subquery:
-    """The rows of a table of versions that hold at `change`: of each key the newest that is not behind it."""
+def versions_at(versions: Table, change: int, keys: Select[Any] | None = None) -> Subquery:
+    """The rows of a table of versions that hold at `change`: of each key, or of `keys`, the newest that is not behind
+    it."""
     key = next(iter(versions.primary_key.columns))
+    wanted = true() if keys is None else key.in_(keys)
     newest = select(key.label("key"), func.max(versions.c.change).label("change"))
-    newest_of_key = newest.where(versions.c.change <= change).group_by(key).subquery()
+    newest_of_key = newest.where(versions.c.change <= change, wanted).group_by(key).subquery()
     same = and_(key == newest_of_key.c.key, versions.c.change == newest_of_key.c.change)
     return select(versions).join(newest_of_key, same).subquery()

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection, Engine, Row, insert, select, update
+from sqlalchemy import Connection, Engine, Row, Table, insert, select, update
 
 from rating.core.credits.schema import GRANT, RETURN
 from rating.core.schema import AMOUNT
@@ -114,10 +114,12 @@ class CreditRecords:
         with reading(self.engine) as connection:
             return [_grant(row) for row in connection.execute(query)]
 
-    def grants_frame(self, prices: Collection[str], change: int | None = None) -> pl.DataFrame:
-        """GRANT of all grants, by id; as of now, or of `change`. `prices` are those that there are: the patterns of the
-        scopes mean some of them."""
-        query = select(credit_grants).order_by(credit_grants.c.id)
+    def grants_frame(
+        self, prices: Collection[str], change: int | None = None, of: Collection[str] | None = None
+    ) -> pl.DataFrame:
+        """GRANT of all grants, by id; as of now, or of `change`; `of` a few customers if given. `prices` are those that
+        there are: the patterns of the scopes mean some of them."""
+        query = _of(select(credit_grants).order_by(credit_grants.c.id), credit_grants, of)
         if change is not None:
             query = query.where(credit_grants.c.change <= change)
         with reading(self.engine) as connection:
@@ -137,10 +139,12 @@ class CreditRecords:
         ]
         return _frame(found, GRANT)
 
-    def owners_frame(self, change: int | None = None) -> pl.DataFrame:
-        """`customer` and `time_zone` of each customer with grants; as of now, or of `change`."""
+    def owners_frame(self, change: int | None = None, of: Collection[str] | None = None) -> pl.DataFrame:
+        """`customer` and `time_zone` of each customer with grants; as of now, or of `change`; `of` a few customers if
+        given."""
         known = customers if change is None else versions_at(customer_versions, change)
         query = select(known.c.key, known.c.time_zone).join(credit_grants, credit_grants.c.customer == known.c.key)
+        query = _of(query, credit_grants, of)
         if change is not None:
             query = query.where(credit_grants.c.change <= change)
         with reading(self.engine) as connection:
@@ -171,9 +175,10 @@ class CreditRecords:
             rows = connection.execute(query.order_by(credit_refunds.c.refunded_at, credit_refunds.c.id))
             return [_refund(row) for row in rows]
 
-    def returns_frame(self, change: int | None = None) -> pl.DataFrame:
-        """RETURN of all refunds, as of now or of `change`: one row for each refund and grant."""
-        query = select(credit_refunds).order_by(credit_refunds.c.id)
+    def returns_frame(self, change: int | None = None, of: Collection[str] | None = None) -> pl.DataFrame:
+        """RETURN of all refunds, as of now or of `change`: one row for each refund and grant; `of` a few customers if
+        given."""
+        query = _of(select(credit_refunds).order_by(credit_refunds.c.id), credit_refunds, of)
         if change is not None:
             query = query.where(credit_refunds.c.change <= change)
         with reading(self.engine) as connection:
@@ -202,6 +207,11 @@ class CreditRecords:
     def _refund(self, connection: Connection, key: str) -> Refund | None:
         row = connection.execute(select(credit_refunds).where(credit_refunds.c.id == key)).one_or_none()
         return None if row is None else _refund(row)
+
+
+def _of(query: Any, table: Table, customers: Collection[str] | None) -> Any:
+    """A query of a table with a column `customer`, of a few customers if given."""
+    return query if customers is None else query.where(table.c.customer.in_(customers))
 
 
 def means(pattern: str, price: str) -> bool:

@@ -46,6 +46,10 @@ class TooManyBackfills(Refused):
     """As many backfills are open as may be at one time."""
 
 
+class RunInProgress(Refused):
+    """Another run is being made; only one is at a time."""
+
+
 class IdTaken(Refused):
     """An id that makes a request safe to send again was used for another one."""
 

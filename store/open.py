@@ -19,6 +19,7 @@ from store.migrate import upgrade
 from store.rewriting import mark_clean_end, rewrite_after_unclean_end
 from store.runs import Runs
 from store.signals import Signals
+from store.subscription_changes import SubscriptionChanges
 from store.subscriptions import Subscriptions
 
 _log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ class Store:
     engine: Engine
     customers: Customers
     subscriptions: Subscriptions
+    subscription_changes: SubscriptionChanges
     catalogs: Catalogs
     runs: Runs
     signals: Signals
@@ -73,6 +75,7 @@ def open_store(url: str, *, on_failed: OnFailed | None = None, disk: Disk | None
         engine=engine,
         customers=Customers(engine, now),
         subscriptions=Subscriptions(engine, now),
+        subscription_changes=SubscriptionChanges(engine, now),
         catalogs=Catalogs(engine),
         runs=Runs(engine),
         signals=Signals(engine),

@@ -1,30 +1,47 @@
 """Which customer is on which plan, and when."""
 
+import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
+from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection, Engine, or_, select
+from sqlalchemy import Connection, Engine, Select, func, literal, or_, select
 
-from rating.core.schema import SUBSCRIPTION
+from rating.core.subscriptions import TERMS, plan_of_variant, subscriptions_of
+from rating.core.timeline import NO_PRICES
 from store.changes import Now, keep_versions, record_change, versions_at
 from store.customers import refuse
 from store.database import chunks, reading, upsert, writing
 from store.errors import NotFound
-from store.tables import customer_versions, customers, subscription_versions, subscriptions
+from store.frames import read_frame
+from store.subscription_changes import changes_frame
+from store.tables import customer_versions, customers, subscription_changes, subscription_versions, subscriptions
+
+_PAYER = pl.Schema({name: TERMS[name] for name in ("customer", "time_zone", "billed_to")})
+_OWNED = pl.Schema({name: dtype for name, dtype in TERMS.items() if name not in ("time_zone", "billed_to")})
+_OWN = [name for name in _OWNED if name != "subscription"]
+_CHANGED = select(subscription_changes.c.subscription)
 
 
 @dataclass(frozen=True)
 class Subscription:
-    """In force on [`starts_at`, `ends_at`); no `ends_at` is an open end."""
+    """What is agreed of a subscription at first. In force on [`starts_at`, `ends_at`); no `ends_at` is an open end, no
+    `trial_ends_at` no trial. `interval`, `intervals` and `anchor` are its billing cycle (rating/core/cycles.py)."""
 
     key: str
     customer: str
     plan: str
     starts_at: datetime
     ends_at: datetime | None = None
+    interval: str = "month"
+    intervals: int = 1
+    anchor: datetime | None = None
+    seats: Decimal = Decimal(1)
+    trial_ends_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -33,10 +50,11 @@ class Subscriptions:
     now: Now
 
     def put(self, given: Sequence[Subscription], *, plans: Collection[str]) -> None:
-        """Add these subscriptions or replace them, all or none. `plans` are those of the current catalog.
-        What they were before stays known, under the changes before.
+        """Add these subscriptions or replace them, all or none; the changes of one stay. `plans` are those of the
+        current catalog. What they were before stays known, under the changes before.
 
-        Raises Refused for an unknown customer or plan, an end that is not after the start, and a key given twice.
+        Raises Refused for an unknown customer or plan, an end that is not after the start, a trial that does not end
+        between them, a start behind a change, and a key given twice.
         """
         with writing(self.engine) as connection:
             wanted = sorted({subscription.customer for subscription in given})
@@ -45,7 +63,8 @@ class Subscriptions:
                 for some in chunks(wanted)
                 for key in connection.scalars(select(customers.c.key).where(customers.c.key.in_(some)))
             }
-            refuse(_problems(given, customers=known, plans=plans))
+            changed = _first_changes(connection, [subscription.key for subscription in given])
+            refuse(_problems(given, customers=known, plans=plans, changed=changed))
             altered = _altered(connection, given)
             upsert(connection, subscriptions, [vars(subscription) for subscription in altered])
             if altered:
@@ -72,22 +91,75 @@ class Subscriptions:
             return [Subscription(*row) for row in connection.execute(query)]
 
     def plans_in_use(self, *, now: datetime) -> set[str]:
-        """The plans with a subscription that has not ended by `now`."""
+        """The plans that a subscription is on, or comes to, that has not ended by `now`; add-ons included."""
         open_or_later = or_(subscriptions.c.ends_at.is_(None), subscriptions.c.ends_at > now)
+        query = select(subscriptions.c.plan).where(open_or_later, subscriptions.c.key.not_in(_CHANGED)).distinct()
         with reading(self.engine) as connection:
-            return set(connection.scalars(select(subscriptions.c.plan).where(open_or_later).distinct()))
+            unchanged = set(connection.scalars(query))
+        return unchanged | set(self._changed(now).select(plan_of_variant()).to_series())
 
-    def subscriptions_frame(self, change: int | None = None) -> pl.DataFrame:
-        """Every subscription with the time zone of its customer: schema SUBSCRIPTION, sorted by key. As it is now, or
-        as of `change`."""
-        known = subscriptions if change is None else versions_at(subscription_versions, change)
-        owner = customers if change is None else versions_at(customer_versions, change)
-        s = known.c
-        columns = select(s.key, s.customer, s.plan, owner.c.time_zone, s.starts_at, s.ends_at)
-        query = columns.join_from(known, owner, s.customer == owner.c.key)
+    def prices_in_use(self, *, now: datetime) -> set[str]:
+        """The prices that stand in for others on a subscription that has not ended by `now`."""
+        used = self._changed(now)["plan"].unique()
+        return {price for variant in used for price in prices_of_variant(variant).values()}
+
+    def _changed(self, now: datetime) -> pl.DataFrame:
+        """SUBSCRIPTION of those with changes, as far as it has not ended by `now`."""
         with reading(self.engine) as connection:
-            rows = [tuple(row) for row in connection.execute(query)]
-        return pl.DataFrame(rows, schema=SUBSCRIPTION, orient="row").sort("subscription")
+            terms, changes = _terms_frame(connection, keys=_CHANGED), changes_frame(connection)
+        return subscriptions_of(terms, changes).filter((pl.col("ends_at") > now).fill_null(True))
+
+    def subscriptions_frame(self, change: int | None = None, of: Collection[str] | None = None) -> pl.DataFrame:
+        """SUBSCRIPTION of every subscription, by key; as of now, or of `change`; `of` a few customers if given."""
+        keys = None if of is None else _keys_of(of, change)
+        with reading(self.engine) as connection:
+            terms, changes = _terms_frame(connection, change, keys), changes_frame(connection, change, keys)
+        found = subscriptions_of(terms, changes)
+        return found if of is None else found.filter(pl.col("customer").is_in(list(of)))
+
+    def timeline(self, key: str, change: int | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """TERMS and SUBSCRIPTION of one subscription; as of now, or of `change`. Raises NotFound."""
+        keys = select(literal(key))
+        with reading(self.engine) as connection:
+            terms, changes = _terms_frame(connection, change, keys), changes_frame(connection, change, keys)
+        if terms.is_empty():
+            raise NotFound("subscription", key)
+        return terms, subscriptions_of(terms, changes)
+
+
+def prices_of_variant(plan: str) -> dict[str, str]:
+    """The prices that stand in for others in a plan as SUBSCRIPTION has it (rating/core/subscriptions.py)."""
+    _, _, prices = plan.partition(" ")
+    found: dict[str, str] = json.loads(prices or NO_PRICES)
+    return found
+
+
+def _keys_of(customers: Collection[str], change: int | None) -> Select[Any]:
+    """The subscriptions that are of these customers; as of `change` also such as were theirs at another time."""
+    c = (subscriptions if change is None else subscription_versions).c
+    return select(c.key).where(c.customer.in_(customers))
+
+
+def _terms_frame(connection: Connection, change: int | None = None, keys: Select[Any] | None = None) -> pl.DataFrame:
+    """TERMS, as of now or of `change`; of the subscriptions `keys` if given.
+
+    Customers are joined as frames: for millions of both that is many times faster than in the database.
+    """
+    s = (subscriptions if change is None else versions_at(subscription_versions, change, keys)).c
+    query = select(s.key.label("subscription"), *(s[name] for name in _OWN))
+    owned = read_frame(connection, query if keys is None else query.where(s.key.in_(keys)), _OWNED)
+    owners = None if keys is None else query.with_only_columns(s.customer).where(s.key.in_(keys))
+    c = (customers if change is None else versions_at(customer_versions, change, owners)).c
+    of_customers = select(c.key.label("customer"), c.time_zone, func.coalesce(c.parent, c.key).label("billed_to"))
+    known = read_frame(connection, of_customers if owners is None else of_customers.where(c.key.in_(owners)), _PAYER)
+    return owned.join(known, on="customer", validate="m:1").select(TERMS.names())
+
+
+def _first_changes(connection: Connection, keys: Sequence[str]) -> dict[str, datetime]:
+    """When the first change takes effect of those subscriptions that have changes."""
+    of, at = subscription_changes.c.subscription, subscription_changes.c.effective_at
+    query = select(of, func.min(at)).group_by(of)
+    return {key: first for some in chunks(keys) for key, first in connection.execute(query.where(of.in_(some)))}
 
 
 def _altered(connection: Connection, given: Sequence[Subscription]) -> list[Subscription]:
@@ -101,21 +173,35 @@ def _altered(connection: Connection, given: Sequence[Subscription]) -> list[Subs
     return [subscription for subscription in given if stored.get(subscription.key) != subscription]
 
 
-def _problems(given: Sequence[Subscription], *, customers: set[str], plans: Collection[str]) -> Iterable[str]:
+def _problems(
+    given: Sequence[Subscription], *, customers: set[str], plans: Collection[str], changed: Mapping[str, datetime]
+) -> Iterable[str]:
     for subscription in given:
         name = f"subscription {subscription.key!r}"
         if subscription.customer not in customers:
             yield f"{name}: there is no customer {subscription.customer!r}; put the customer first"
         if subscription.plan not in plans:
-            yield f"{name}: the catalog has no plan {subscription.plan!r}; {_known(plans)}"
-        if subscription.ends_at is not None and subscription.ends_at <= subscription.starts_at:
-            starts, ends = subscription.starts_at.isoformat(), subscription.ends_at.isoformat()
-            yield f"{name}: it ends at {ends}, not after its start at {starts}"
+            yield f"{name}: the catalog has no plan {subscription.plan!r}; {known_plans(plans)}"
+        for problem in _in_time(subscription, changed.get(subscription.key)):
+            yield f"{name}: {problem}"
     for key, times in Counter(subscription.key for subscription in given).items():
         if times > 1:
             yield f"subscription {key!r} is given {times} times; give it once"
 
 
-def _known(plans: Collection[str]) -> str:
+def _in_time(subscription: Subscription, first_change: datetime | None) -> Iterator[str]:
+    starts, ends, trial = subscription.starts_at, subscription.ends_at, subscription.trial_ends_at
+    if ends is not None and ends <= starts:
+        yield f"it ends at {ends.isoformat()}, not after its start at {starts.isoformat()}"
+    if trial is not None and trial <= starts:
+        yield f"its trial ends at {trial.isoformat()}, not after its start at {starts.isoformat()}"
+    if trial is not None and ends is not None and trial > ends:
+        yield f"its trial ends at {trial.isoformat()}, after its own end at {ends.isoformat()}"
+    if first_change is not None and first_change < starts:
+        yield f"it has a change at {first_change.isoformat()}, before that start; end it there and put another one"
+
+
+def known_plans(plans: Collection[str]) -> str:
+    """What to do about a plan that is not there."""
     some = sorted(plans)[:10]
     return f"its plans are {', '.join(some)}{', ...' if len(plans) > 10 else ''}" if some else "apply a catalog first"

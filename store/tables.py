@@ -1,6 +1,8 @@
 """Every table of the relational store. The migrations under store/migrations/ build exactly this (a test compares)."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
 
 from sqlalchemy import BigInteger, Column, DateTime, ForeignKey, Index, Integer, MetaData, String, Table, Text
 from sqlalchemy.engine import Dialect
@@ -25,6 +27,19 @@ class Instant(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class Number(TypeDecorator[Decimal]):
+    """A decimal number as text, exact."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> str | None:
+        return None if value is None else format(value, "f")
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Decimal | None:
+        return None if value is None else Decimal(value)
+
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_name)s",
@@ -43,8 +58,10 @@ customers = Table(
     Column("name", String, nullable=False),
     Column("time_zone", String, nullable=False),
     Column("created_at", Instant, nullable=False),
+    Column("parent", String, index=True),
 )
-"""One row is one customer; `time_zone` (IANA) is where its billing periods begin and end."""
+"""One row is one customer; `time_zone` (IANA) is where its billing periods begin and end. `parent` is the customer who
+pays for it, null when it pays itself; a parent has no parent (store/customers.py)."""
 
 subjects = Table(
     "subjects",
@@ -54,6 +71,18 @@ subjects = Table(
 )
 """One row is one subject of usage events and the customer who pays for it."""
 
+
+def _terms() -> list[Column[Any]]:
+    """What was agreed of a subscription beside its plan."""
+    return [
+        Column("interval", String, nullable=False, server_default="month"),
+        Column("intervals", Integer, nullable=False, server_default="1"),
+        Column("anchor", Instant),
+        Column("seats", Number, nullable=False, server_default="1"),
+        Column("trial_ends_at", Instant),
+    ]
+
+
 subscriptions = Table(
     "subscriptions",
     metadata,
@@ -62,8 +91,31 @@ subscriptions = Table(
     Column("plan", String, nullable=False, index=True),
     Column("starts_at", Instant, nullable=False),
     Column("ends_at", Instant),
+    *_terms(),
 )
-"""One row is one subscription of a customer to a plan, in force on [`starts_at`, `ends_at`)."""
+"""One row is what was agreed at first of one subscription of a customer to a plan, in force on [`starts_at`,
+`ends_at`): `interval` (day, week, month or year), `intervals` (how many make a period) and `anchor` (where one begins;
+null: on the calendar) are its billing cycle. What was agreed since is in `subscription_changes`."""
+
+subscription_changes = Table(
+    "subscription_changes",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("subscription", String, ForeignKey("subscriptions.key"), nullable=False, index=True),
+    Column("sequence", BigInteger, nullable=False, unique=True),
+    Column("item", String),
+    Column("effective_at", Instant, nullable=False),
+    Column("recorded_at", Instant, nullable=False),
+    Column("plan", String),
+    Column("seats", Number),
+    Column("state", String),
+    Column("prices", Text),
+    Column("given", JSON, nullable=False),
+    Column("change", BigInteger, nullable=False, index=True),
+)
+"""One row is one change of a subscription, as CHANGE in rating/core/timeline.py has it; `prices` is JSON. `given` is
+what was asked for, to know it again, and `change` the number (of `changes`) under which it was recorded. Rows are
+added, never altered: a later row at the same instant takes one back."""
 
 changes = Table(
     "changes",
@@ -81,6 +133,8 @@ customer_versions = Table(
     Column("change", BigInteger, primary_key=True, autoincrement=False),
     Column("name", String, nullable=False),
     Column("time_zone", String, nullable=False),
+    Column("parent", String),
+    Index("ix_customer_versions_change", "change"),
 )
 """One row is a customer as it is from `change` on, until its next row. Rows are added, never altered."""
 
@@ -90,6 +144,7 @@ subject_versions = Table(
     Column("subject", String, primary_key=True),
     Column("change", BigInteger, primary_key=True, autoincrement=False),
     Column("customer", String),
+    Index("ix_subject_versions_change", "change"),
 )
 """One row is who pays for a subject from `change` on, until its next row; a null customer is nobody any more."""
 
@@ -102,6 +157,8 @@ subscription_versions = Table(
     Column("plan", String, nullable=False),
     Column("starts_at", Instant, nullable=False),
     Column("ends_at", Instant),
+    *_terms(),
+    Index("ix_subscription_versions_change", "change"),
 )
 """One row is a subscription as it is from `change` on, until its next row. Rows are added, never altered."""
 
@@ -139,12 +196,16 @@ rating_runs = Table(
     Column("report", JSON),
     Column("last_change", BigInteger),
     Column("as_of", Instant),
+    Column("kind", String, nullable=False, server_default="draft"),
+    Column("due_after", Instant),
+    Column("due_until", Instant, index=True),
     Index("ix_rating_runs_started_at", "started_at", "id"),
 )
 """One row is one rating run: its inputs, and once it is done the digest of its lines and its report. `last_change` is
 up to which of `changes` it saw accounts and credits; null for a run from before these were numbered. A run with `as_of`
 rated what was known at that instant; null: what was known when it began.
-`status` is running, done, failed or interrupted (the process ended before the run did)."""
+`status` is running, done, failed or interrupted (the process ended before the run did). `kind` is draft, final (it has
+closed what became due on (`due_after`, `due_until`]) or restatement (of what was closed before `due_after`)."""
 
 signals = Table(
     "signals",

@@ -7,7 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from rating.core.schema import SUBJECT, SUBSCRIPTION, PropertyType, usage_event_schema
+from rating.core.schema import SUBJECT, PropertyType, usage_event_schema
+from rating.core.subscriptions import plain_subscriptions
 from tests.oracle import Event, Subscription
 
 SINCE = datetime(2020, 1, 1, tzinfo=UTC)
@@ -35,4 +36,4 @@ def subject_frame(subscriptions: Iterable[Subscription]) -> pl.DataFrame:
 
 def subscription_frame(subscriptions: Iterable[Subscription]) -> pl.DataFrame:
     rows = [(s.key, s.customer, s.plan, s.time_zone, s.starts_at, s.ends_at) for s in subscriptions]
-    return pl.DataFrame(rows, schema=SUBSCRIPTION, orient="row")
+    return plain_subscriptions(rows)

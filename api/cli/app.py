@@ -5,13 +5,15 @@ from typing import Annotated
 import typer
 
 from api.cli import (
-    accounts,
     backfills,
     catalogs,
+    charges,
     check,
+    closing,
     conformance,
     consume,
     credits,
+    customers,
     demo,
     doctor,
     events,
@@ -24,6 +26,7 @@ from api.cli import (
     runs,
     serving,
     simulate,
+    subscriptions,
     usage,
     verify,
 )
@@ -59,9 +62,11 @@ app.command()(demo.demo)
 app.command()(serving.serve)
 app.command()(ingesting.ingest)
 app.command()(rating.rate)
+app.command()(closing.finalize)
 app.command()(simulate.simulate)
 app.command()(runs.runs)
 app.command()(verify.verify)
+app.command()(charges.charges)
 app.command()(lines.lines)
 app.command()(lines.explain)
 app.command()(check.check)
@@ -76,5 +81,5 @@ app.add_typer(rejections.app, name="rejections")
 app.add_typer(backfills.app, name="backfill")
 app.add_typer(catalogs.app, name="catalog")
 app.add_typer(credits.app, name="credits")
-app.add_typer(accounts.customers_app, name="customers")
-app.add_typer(accounts.subscriptions_app, name="subscriptions")
+app.add_typer(customers.app, name="customers")
+app.add_typer(subscriptions.app, name="subscriptions")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from api.cli.closing import Due, close_due
 from api.cli.failing import BAD_DATA, USAGE, Failure
 from api.cli.lines import read_lines
 from api.cli.options import (
@@ -29,13 +30,15 @@ from api.cli.runs import show_report, show_run
 from api.cli.service import reach
 
 if TYPE_CHECKING:
+    from api.cli.storeless import FileRun
     from rating.core.periods import Month
 
 _ALONE = "Without a data directory"
+_DUE = "With --due"
 
 
 def rate(
-    period: Annotated[str, typer.Option(help="The month to rate, such as 2026-10.")],
+    period: Annotated[str | None, typer.Option(help="The month to rate, such as 2026-10.")] = None,
     usage: Annotated[list[Path] | None, typer.Argument(help="Usage files to rate without a data directory.")] = None,
     catalog: Annotated[
         Path | None,
@@ -74,15 +77,42 @@ def rate(
     decimals: Decimals = None,
     format: FileFormat = None,
     as_of: AsOf = None,
+    due: Annotated[
+        bool,
+        typer.Option("--due", rich_help_panel=_DUE, help="Close every billing period whose end and grace are over."),
+    ] = False,
+    until: Annotated[
+        str | None,
+        typer.Option(rich_help_panel=_DUE, help="Close what ends by this instant; now less grace unless given."),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(rich_help_panel=_DUE, help="At the first close: what ended by this instant is billed elsewhere."),
+    ] = None,
+    draft: Annotated[
+        bool, typer.Option("--draft", rich_help_panel=_DUE, help="Keep the lines, and close nothing before `finalize`.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", rich_help_panel=_DUE, help="Show what would be posted first, and keep nothing.")
+    ] = False,
     data: Data = None,
     url: Url = None,
     json: Json = False,
 ) -> None:
     """Rate a month: every event, all customers at once. The same input gives the same lines and the same digest.
 
+    --due closes what is due, for a scheduler: billing periods of any cycle whose end and grace are over. Their lines
+    are final; what comes later is posted by the next close as adjustments. Nothing due is no error.
+
     With USAGE files and --catalog it needs no data directory; events that would not be accepted over HTTP are listed
     and not rated (exit code 65). --time-zone is then also where the month of --plan begins; UTC unless given.
     """  # fmt: skip
+    if due:
+        _refuse_beside_due(period=period, usage=usage, as_of=as_of, rated_events=rated_events)
+        close_due(Due(until, since, draft, dry_run), data, url, json)
+        return
+    if period is None:
+        raise Failure("say what to rate: --period 2026-10, or --due.", USAGE)
     month = parsed_month(period)
     if rated_events is not None:
         media_of_file(rated_events)
@@ -90,7 +120,7 @@ def rate(
         _refuse_options_of_files(catalog=catalog, plan=plan, subscriptions=subscriptions, out=out)
         _rate_directory(period, as_of, data, url, json, rated_events)
         return
-    from api.cli.storeless import FileRun, rate_files
+    from api.cli.storeless import FileRun
     from api.cli.usage_files import opened
 
     if as_of is not None:
@@ -100,21 +130,33 @@ def rate(
     mapping = (id, source, type, subject, time, property, only, time_zone, decimals)
     files = [opened(file, format, *mapping) for file in usage]
     run = FileRun(files, catalog, month, plan, subscriptions, time_zone or "UTC", out, rated_events)
+    _rate_files(run, json)
+
+
+def _rate_files(run: "FileRun", json: bool) -> None:
+    from api.cli.storeless import rate_files
+
     result = rate_files(run, quiet=json)
     if json:
         document(result.as_json())
     else:
         for one in result.files:
             one.show()
-        typer.echo(f"{period} by catalog {result.catalog_version}, code {result.code_version}")
+        typer.echo(f"{run.month} by catalog {result.catalog_version}, code {result.code_version}")
         typer.echo(f"digest of its charge lines: {result.digest}")
         show_report(result.report)
-        if out is not None:
-            note(f"{result.report['lines']} charge lines are in {out}")
-        if rated_events is not None:
-            note(f"the rated events are in {rated_events}")
+        if run.out is not None:
+            note(f"{result.report['lines']} charge lines are in {run.out}")
+        if run.rated_events is not None:
+            note(f"the rated events are in {run.rated_events}")
     if any(one.refused for one in result.files):
         raise typer.Exit(BAD_DATA)
+
+
+def _refuse_beside_due(**given: object) -> None:
+    found = [f"--{name.replace('_', '-')}" for name, value in given.items() if value]
+    if found:
+        raise Failure(f"--due closes all that is due: leave {', '.join(found)} out.", USAGE)
 
 
 def parsed_month(period: str) -> "Month":

@@ -28,17 +28,29 @@ def runs(
         document({"items": items})
         return
     rows = [
-        (r["id"], r["period"], r["status"], r["started_at"], (r["report"] or {}).get("lines"), (r["digest"] or "")[:16])
+        (
+            r["id"],
+            r["period"],
+            r["kind"],
+            r["status"],
+            r["started_at"],
+            (r["report"] or {}).get("lines"),
+            (r["digest"] or "")[:16],
+        )
         for r in items
     ]
-    table(f"{len(rows)} rating runs", ("run", "period", "status", "started", "lines", "digest"), rows, right=("lines",))
+    table(
+        f"{len(rows)} rating runs",
+        ("run", "period", "kind", "status", "started", "lines", "digest"),
+        rows,
+        right=("lines",),
+    )
 
 
 def show_run(run: dict[str, Any]) -> None:
     """A run and its report, for people."""
-    typer.echo(
-        f"{run['id']}: {run['period']} {run['status']}, catalog {run['catalog_version']}, code {run['code_version']}"
-    )
+    made_by = f"catalog {run['catalog_version']}, code {run['code_version']}"
+    typer.echo(f"{run['id']}: {run['period']} {run['kind']} {run['status']}, {made_by}")
     if run["as_of"] is not None:
         typer.echo(f"of what was known at {run['as_of']}")
     typer.echo(f"digest of its charge lines: {run['digest']}")
@@ -63,6 +75,8 @@ def show_report(report: dict[str, Any]) -> None:
     burnt = [[grouped(t[c]) for c in _CREDITS] for t in report.get("credits", {}).get("totals", [])]
     if burnt:
         table("Prepaid credits", _CREDITS, burnt, right=_CREDITS[1:])
+    if "unpriced" not in report:
+        return
     _listed(
         "Unpriced usage: no price of the plan covers it",
         report["unpriced"],

@@ -3,7 +3,6 @@ decoding, the same verdicts and the same deduplication as over HTTP, and no memo
 
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from api.cli.catalogs import read_catalog
 from api.cli.failing import BAD_DATA, FAILED, USAGE, Failure
 from api.cli.printing import progress
 from api.cli.rated_events import write_frames
-from api.cli.records import instant, read_records
+from api.cli.subscription_files import known_plans, read_subscriptions
 from api.cli.usage_files import FileSum, bodies, summed
 from api.cli.writing import format_of, write_table
 
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from rating.catalog import Catalog
     from rating.core.periods import Month
     from rating.core.subjects import Usage
-
-COLUMNS = ("subscription", "customer", "subject", "plan", "time_zone", "starts_at", "ends_at")
 
 
 @dataclass(frozen=True)
@@ -95,7 +92,7 @@ def _inputs(usage: "Usage", run: FileRun, catalog: "Catalog") -> "RatingInputs":
     from rating.core.credits.months import credits_of_plans
 
     if run.subscriptions is not None:
-        subjects, subscriptions = _read_subscriptions(run.subscriptions, catalog)
+        subjects, subscriptions = read_subscriptions(run.subscriptions, catalog)
     else:
         subjects, subscriptions = _everyone(usage, str(run.plan), run.time_zone, run.month)
     book = compile_catalog(catalog)
@@ -149,14 +146,15 @@ def _everyone(usage: "Usage", plan: str, time_zone: str, month: "Month") -> tupl
     """Each subject as its own customer, with one subscription from the start of the month."""
     import polars as pl
 
-    from rating.core.schema import INSTANT, SUBJECT, SUBJECT_NUMBER, SUBSCRIPTION
+    from rating.core.schema import INSTANT, SUBJECT, SUBJECT_NUMBER
     from rating.core.subjects import with_names
+    from rating.core.subscriptions import plain
 
     numbers = usage.events.select(SUBJECT_NUMBER).unique()
     names = with_names(numbers, usage.subjects).sort("subject").collect()["subject"]
     subjects = pl.DataFrame({"subject": names, "customer": names}, schema=SUBJECT)
     start = month.start(ZoneInfo(time_zone))
-    subscriptions = subjects.select(
+    given = subjects.select(
         pl.col("customer").alias("subscription"),
         "customer",
         pl.lit(plan).alias("plan"),
@@ -164,75 +162,9 @@ def _everyone(usage: "Usage", plan: str, time_zone: str, month: "Month") -> tupl
         pl.lit(start, dtype=INSTANT).alias("starts_at"),
         pl.lit(None, dtype=INSTANT).alias("ends_at"),
     )
-    return subjects, subscriptions.match_to_schema(SUBSCRIPTION)
-
-
-def _read_subscriptions(path: Path, catalog: "Catalog") -> tuple["pl.DataFrame", "pl.DataFrame"]:
-    """Frames of SUBJECT and SUBSCRIPTION from a file with one row for each subject of each subscription."""
-    import polars as pl
-
-    from rating.core.schema import SUBJECT, SUBSCRIPTION
-
-    rows = read_records(path, needed=("subscription", "customer", "subject", "plan", "starts_at"), optional=COLUMNS)
-    problems = [problem for number, row in enumerate(rows, start=1) for problem in _row_problems(number, row, catalog)]
-    owners: dict[str, str] = {}
-    terms: dict[str, dict[str, Any]] = {}
-    for number, row in enumerate(rows, start=1):
-        problems += _contradictions(number, row, owners, terms)
-    if problems:
-        raise Failure(f"{path.name} says wrongly who pays:", BAD_DATA, problems)
-    subjects = pl.DataFrame(list(owners.items()), schema=SUBJECT, orient="row")
-    named = [tuple(term[name] for name in SUBSCRIPTION) for term in terms.values()]
-    return subjects, pl.DataFrame(named, schema=SUBSCRIPTION, orient="row")
-
-
-def _row_problems(number: int, row: dict[str, Any], catalog: "Catalog") -> list[dict[str, str]]:
-    from store.customers import is_time_zone
-
-    found = []
-    if row["plan"] not in catalog.plans:
-        found.append(
-            {"path": f"row {number}", "message": f"the catalog has no plan {row['plan']!r}", "cure": _plans(catalog)}
-        )
-    if not is_time_zone(row.get("time_zone", "UTC")):
-        message = f"{row['time_zone']!r} is no IANA time zone"
-        found.append({"path": f"row {number}", "message": message, "cure": "Use one like Europe/Madrid."})
-    return found
-
-
-def _contradictions(
-    number: int, row: dict[str, Any], owners: dict[str, str], terms: dict[str, dict[str, Any]]
-) -> list[dict[str, str]]:
-    """Remember the row, and say where it contradicts an earlier one."""
-    term = {
-        "subscription": row["subscription"],
-        "customer": row["customer"],
-        "plan": row["plan"],
-        "time_zone": row.get("time_zone", "UTC"),
-        "starts_at": _moment(row["starts_at"]),
-        "ends_at": _moment(row.get("ends_at")),
-    }
-    found = []
-    if owners.setdefault(row["subject"], row["customer"]) != row["customer"]:
-        message = f"subject {row['subject']!r} belongs to {owners[row['subject']]!r} already"
-        found.append({"path": f"row {number}", "message": message, "cure": "A subject belongs to one customer."})
-    if terms.setdefault(row["subscription"], term) != term:
-        message = f"subscription {row['subscription']!r} has other terms in an earlier row"
-        found.append(
-            {"path": f"row {number}", "message": message, "cure": "Give each subscription the same in every row."}
-        )
-    return found
-
-
-def _moment(value: Any) -> datetime | None:
-    text = instant(value)
-    return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
+    return subjects, plain(given)
 
 
 def _check_plan(plan: str | None, catalog: "Catalog") -> None:
     if plan is not None and plan not in catalog.plans:
-        raise Failure(f"the catalog has no plan {plan!r}. {_plans(catalog)}", USAGE)
-
-
-def _plans(catalog: "Catalog") -> str:
-    return f"Its plans are {', '.join(sorted(catalog.plans)[:10]) or 'none'}."
+        raise Failure(f"the catalog has no plan {plan!r}. {known_plans(catalog)}", USAGE)

@@ -44,4 +44,4 @@ def read_customer(engine: TheEngine, key: Annotated[Key, Path()]) -> CustomerOut
 
 def _customer(engine: TheEngine, key: str, given: CustomerIn) -> Customer:
     subjects = given.subjects if given.subjects is not None else [key]
-    return Customer(key, given.name or key, given.time_zone, engine.now(), tuple(subjects))
+    return Customer(key, given.name or key, given.time_zone, engine.now(), tuple(subjects), given.parent)

@@ -47,7 +47,7 @@ def list_lines(
     behind = lines if after is None else lines.filter(pl.col("line") > after)
     page = behind.head(limit).collect()
     following = page["line"][-1] if page.height == limit else None
-    return json_response({"items": _items(page), "next": following})
+    return json_response({"items": line_items(page), "next": following})
 
 
 @router.get("/charge-lines/{line}/explain", response_model=Explanation, responses=problems(404))
@@ -61,7 +61,7 @@ def explain_line(
     credits = engine.credits.paid_by(line, explained.line["run"][0])
     credit_lines = explained.credits.select("grant", "line")
     paid_by = rows(credits.join(credit_lines, on="grant", how="left", validate="1:1", maintain_order="left"))
-    shown = {**_items(explained.line)[0], "steps": explained.steps, "paid_by": paid_by}
+    shown = {**line_items(explained.line)[0], "steps": explained.steps, "paid_by": paid_by}
     return json_response({**shown, "events_behind": _behind(explained)})
 
 
@@ -75,8 +75,9 @@ def _behind(explained: Explained) -> dict[str, object] | None:
 
 def _ndjson(lines: pl.DataFrame) -> Iterator[bytes]:
     for part in lines.iter_slices(_LINES_TOGETHER):
-        yield b"".join(orjson.dumps(item, option=orjson.OPT_UTC_Z) + b"\n" for item in _items(part))
+        yield b"".join(orjson.dumps(item, option=orjson.OPT_UTC_Z) + b"\n" for item in line_items(part))
 
 
-def _items(lines: pl.DataFrame) -> list[dict[str, object]]:
+def line_items(lines: pl.DataFrame) -> list[dict[str, object]]:
+    """Charge lines as JSON has them."""
     return [{**row, "group": orjson.loads(row["group"])} for row in rows(lines)]

@@ -7,8 +7,9 @@ from pydantic import AwareDatetime
 from starlette.responses import Response
 
 from api.documentation import problems
+from api.engine import Engine
 from api.frames import json_response, rows
-from api.models import RunIn, RunOut, RunPage, VerifiedOut
+from api.models import ClosedOut, RunIn, RunOut, RunPage, VerifiedOut
 from api.verification import Verified
 from api.wiring import After, Limit, TheEngine
 
@@ -18,16 +19,42 @@ NAMED_MAX = 100
 RunId = Annotated[str, Path(description="of a rating run")]
 
 
-@router.post("", status_code=201, response_model=RunOut, responses=problems(400, 409, 413, 507))
-def start_run(engine: TheEngine, given: RunIn, response: Response) -> RunOut:
+@router.post(
+    "",
+    status_code=201,
+    response_model=RunOut | ClosedOut,
+    responses={200: {"model": ClosedOut}, **problems(400, 409, 413, 507)},
+)
+def start_run(engine: TheEngine, given: RunIn, response: Response) -> RunOut | ClosedOut:
     """Rate a period: every acknowledged event, the catalog in force, all customers at once. Answers when it is done.
     With `as_of` it rates what was known at that instant; such a run is kept beside the others, and opens no month.
 
+    With `due` it closes every billing period whose end and grace are over, whatever its cycle: its lines are what is
+    billed, and never change. What comes later is found at the next close and posted as adjustments. A run that a
+    stopped process left behind is gone on with first. 200 when nothing is due.
+
     The same period on the same usage and catalog gives the same lines and the same digest, as often as it is run.
     """
+    if given.period is None:
+        return _close(engine, given, response)
     run = engine.rate(given.period, given.as_of)
     response.headers["Location"] = f"/v1/rating-runs/{run.id}"
     return RunOut.model_validate(run)
+
+
+def _close(engine: Engine, given: RunIn, response: Response) -> ClosedOut:
+    if given.dry_run:
+        response.status_code = 200
+        return ClosedOut(runs=[], would=engine.dry_close(given.until, given.since))
+    runs = engine.close_due(given.until, given.since, draft=given.draft)
+    response.status_code = 201 if runs else 200
+    return ClosedOut(runs=[RunOut.model_validate(run) for run in runs], would=[])
+
+
+@router.post("/{run_id}/finalize", response_model=RunOut, responses=problems(404, 409))
+def finalize_run(engine: TheEngine, run_id: RunId) -> RunOut:
+    """Make a draft of what was due final: its lines are what is billed. Refused when something was closed since."""
+    return RunOut.model_validate(engine.finalize(run_id))
 
 
 @router.get("", response_model=RunPage, responses=problems(404))

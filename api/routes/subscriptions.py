@@ -1,26 +1,43 @@
-"""Which customer is on which plan, and when."""
+"""Subscriptions: what was agreed, the changes since, and what holds when."""
 
-from typing import Annotated
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Annotated, Any
+from uuid import uuid4
 
 from fastapi import APIRouter, Body, Path, Query
+from starlette.responses import Response
 
+from api.credit_checks import EARLIEST
 from api.documentation import problems
-from api.models import (
-    BULK_MAX,
-    Key,
-    Stored,
+from api.engine import Engine
+from api.frames import json_response
+from api.models import BULK_MAX, Key, Stored
+from api.paths import anything
+from api.subscription_models import (
+    OneOrMany,
+    SubscriptionChangeIn,
+    SubscriptionChangeOut,
+    SubscriptionChangePage,
+    SubscriptionChanges,
     SubscriptionIn,
     SubscriptionOut,
     SubscriptionPage,
     SubscriptionWithKey,
+    TimelineOut,
 )
-from api.paths import anything
-from api.wiring import After, Limit, TheEngine
+from api.wiring import After, AsOf, Limit, TheEngine
+from rating.core.money import plain
+from rating.core.subscriptions import PLAN_ITEM
+from store.subscription_changes import AskedChange, SubscriptionChange
 from store.subscriptions import Subscription
 
 router = APIRouter(prefix="/v1/subscriptions", tags=["customers"])
 
+SEQUENCE_MAX = 2**63 - 1
+_MICROSECOND = timedelta(microseconds=1)
 Many = Annotated[list[SubscriptionWithKey], Body(max_length=BULK_MAX)]
+Changes = Annotated[OneOrMany, Body()]
 
 
 @router.post("", response_model=Stored, responses=problems(400, 413, 507))
@@ -40,20 +57,115 @@ def list_subscriptions(
     """Subscriptions in the order of their keys."""
     page = engine.store.subscriptions.page(customer=customer, after=after, limit=limit)
     following = page[-1].key if len(page) == limit else None
-    return SubscriptionPage(items=[SubscriptionOut.model_validate(s) for s in page], next=following)
+    return SubscriptionPage(items=[_shown(subscription) for subscription in page], next=following)
+
+
+@router.post(
+    f"/{anything('key')}/changes",
+    status_code=201,
+    response_model=SubscriptionChanges,
+    responses=problems(400, 404, 409, 413, 507),
+)
+def change_subscription(engine: TheEngine, key: Annotated[Key, Path()], changes: Changes) -> Response:
+    """Change a subscription from an instant on, in the past or to come: another plan, other seats or prices, an add-on,
+    a pause, its end. One change or a list, recorded all or none; what is recorded stays, and is taken back by another
+    change at the same instant.
+
+    The same change under the same id again changes nothing, and is answered as the first time.
+    """
+    given = changes if isinstance(changes, list) else [changes]
+    recorded = engine.change_subscription(key, [_asked(engine, key, change) for change in given])
+    return json_response({"items": [_recorded(change) for change in recorded]}, 201)
+
+
+@router.get(f"/{anything('key')}/changes", response_model=SubscriptionChangePage, responses=problems(404, 409))
+def list_changes(
+    engine: TheEngine,
+    key: Annotated[Key, Path()],
+    as_of: AsOf = None,
+    after: Annotated[int, Query(ge=0, le=SEQUENCE_MAX, description="the `next` of the page before")] = 0,
+    limit: Limit = 100,
+) -> Response:
+    """The changes of a subscription, in the order of their record."""
+    page = engine.subscription_changes(key, as_of, after=after, limit=limit)
+    following = page[-1].sequence if len(page) == limit else None
+    return json_response({"items": [_recorded(change) for change in page], "next": following})
+
+
+@router.get(f"/{anything('key')}/timeline", response_model=TimelineOut, responses=problems(404, 409))
+def read_timeline(engine: TheEngine, key: Annotated[Key, Path()], as_of: AsOf = None) -> Response:
+    """What holds when: the times in which nothing of an item of the subscription changes, and the billing periods that
+    contain now (or `as_of`) and follow it."""
+    timeline = engine.subscription_timeline(key, as_of)
+    terms = {name: timeline.terms[name] for name in TimelineOut.model_fields if name in timeline.terms}
+    segments = [
+        {
+            "from": segment["starts_at"],
+            "to": segment["ends_at"],
+            **{name: segment[name] for name in ("item", "plan", "seats", "state", "prices")},
+        }
+        for segment in timeline.segments
+    ]
+    periods = {"current_period": _period(timeline.current), "next_period": _period(timeline.next)}
+    return json_response({**terms, "segments": segments, **periods})
 
 
 @router.put(f"/{anything('key')}", response_model=SubscriptionOut, responses=problems(400, 413, 507))
 def put_subscription(engine: TheEngine, key: Annotated[Key, Path()], subscription: SubscriptionIn) -> SubscriptionOut:
-    """Add a subscription or replace it."""
+    """Add a subscription or replace what was agreed at first; the changes since stay."""
     engine.put_subscriptions([_subscription(key, subscription)])
-    return SubscriptionOut.model_validate(engine.store.subscriptions.get(key))
+    return _shown(engine.store.subscriptions.get(key))
 
 
 @router.get(f"/{anything('key')}", response_model=SubscriptionOut, responses=problems(404))
 def read_subscription(engine: TheEngine, key: Annotated[Key, Path()]) -> SubscriptionOut:
-    return SubscriptionOut.model_validate(engine.store.subscriptions.get(key))
+    return _shown(engine.store.subscriptions.get(key))
 
 
 def _subscription(key: str, given: SubscriptionIn) -> Subscription:
-    return Subscription(key, given.customer, given.plan, given.starts_at, given.ends_at)
+    is_quarter = given.interval == "quarter"
+    return Subscription(
+        key=key,
+        customer=given.customer,
+        plan=given.plan,
+        starts_at=given.starts_at,
+        ends_at=given.ends_at,
+        interval="month" if is_quarter else given.interval,
+        intervals=given.intervals * 3 if is_quarter else given.intervals,
+        anchor=given.anchor,
+        seats=Decimal(given.seats),
+        trial_ends_at=given.trial_ends_at,
+    )
+
+
+def _shown(subscription: Subscription) -> SubscriptionOut:
+    return SubscriptionOut.model_validate({**vars(subscription), "seats": plain(subscription.seats)})
+
+
+def _asked(engine: Engine, key: str, given: SubscriptionChangeIn) -> AskedChange:
+    return AskedChange(
+        id=given.id or f"chg_{uuid4().hex}",
+        effective_at=engine.subscriptions.instant(key, given.at),
+        item=given.item or (PLAN_ITEM if given.state is None else None),
+        plan=given.plan,
+        seats=None if given.seats is None else Decimal(given.seats),
+        state=given.state,
+        prices=given.prices,
+        given=_meaning(given),
+    )
+
+
+def _meaning(given: SubscriptionChangeIn) -> dict[str, Any]:
+    """What was asked for, the same for numbers and instants that mean the same."""
+    asked = given.model_dump(mode="json", exclude={"id"})
+    at = (given.at - EARLIEST) // _MICROSECOND if isinstance(given.at, datetime) else given.at
+    return {**asked, "at": at, "seats": None if given.seats is None else plain(Decimal(given.seats))}
+
+
+def _recorded(change: SubscriptionChange) -> dict[str, Any]:
+    fields = {name: getattr(change, name) for name in SubscriptionChangeOut.model_fields}
+    return {**fields, "seats": None if change.seats is None else plain(change.seats)}
+
+
+def _period(period: dict[str, Any]) -> dict[str, Any]:
+    return {"period": period["period"], "from": period["period_start"], "to": period["period_end"]}

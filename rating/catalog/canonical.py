@@ -21,6 +21,8 @@ def canonical_document(dumped: Document) -> Document:
         _canonical_price(price)
     for plan in dumped.get("plans", {}).values():
         _sort(plan, "prices")
+        for allowance in plan.get("allowances", {}).values():
+            _canonical_window(allowance.get("window", {}))
         for credit in plan.get("credits", {}).values():
             _sort(credit, "features", "meters", "prices")
     return {section: content for section, content in dumped.items() if content != {}}
@@ -57,6 +59,9 @@ def _canonical_price(price: Document) -> None:
     _sort(price, "meters", "group_by")
     if len(price.get("meters", ())) == 1:
         [price["meter"]] = price.pop("meters")
+    if "window" in price:
+        price.pop("on_change", None)  # within a window everything goes on
+        _canonical_window(price["window"])
     for version in price["versions"]:
         version.get("time_of_day", []).sort(key=lambda window: window["from"])
         for rate in _rates(version):
@@ -66,6 +71,11 @@ def _canonical_price(price: Document) -> None:
                 del rate["per"]
         if price["model"] != "chain":  # its windows say all of their own
             _drop_inherited(version)
+
+
+def _canonical_window(window: Document) -> None:
+    if window.get("interval") == "quarter":
+        window.update(interval="month", intervals=3 * window.get("intervals", 1))
 
 
 def _rates(version: Document) -> Iterator[Document]:

@@ -6,9 +6,12 @@ from decimal import Decimal
 from typing import Literal, NamedTuple
 
 from rating.core.book import Chain, Level, Step, Together
+from rating.core.proration import Proration
 
 TierMode = Literal["graduated", "volume", "cliff"]
 Groups = Literal["alone", "together", "largest"]
+Counting = tuple[str, int]
+"""A window of tiers and included units: its interval, and how many of them (rating/core/windows.py)."""
 NOTHING = Decimal(0)
 Number = Decimal | int | str | Sequence[Decimal | None]
 """A number of a step; several where one follows the other."""
@@ -46,6 +49,8 @@ class Charge:
     tier_level: Level = "line"
     tier_together: Together = "row"
     flat_when_unused: bool = False
+    tiers_by: Proration | None = None  # its tiers are those of the served part of the period, counted so
+    window: Counting | None = None  # what its tiers and included units are counted over
 
     def chain(self) -> Chain:
         """The steps without their numbers."""
@@ -55,12 +60,17 @@ class Charge:
             tier_together=self.tier_together,
             splits=self._splits(),
             after=tuple(it.step for it in self.after),
+            prorates_tiers=self.tiers_by is not None,
+            goes_on=self.window is not None,
         )
 
     def _splits(self) -> bool:
-        """Whether an event or a day can fall into several tiers: a day has events of several sizes."""
+        """Whether an event or a day can fall into several tiers: a day has events of several sizes, and a volume may
+        leave the tier that what was metered before it is in."""
         by_size = self.tier_mode == "cliff" and self.tier_level == "day"
-        return by_size or (self.tier_level != "line" and self.tier_mode == "graduated" and self._has_tiers())
+        leaves_one = self.window is not None and self.tier_level != "line"
+        fills = self.tier_level != "line" and self.tier_mode == "graduated" and self._has_tiers()
+        return by_size or leaves_one or fills
 
     def _has_tiers(self) -> bool:
         """Bands whose steps look at a whole event together have one chain, however many tiers each of them has."""
@@ -72,6 +82,17 @@ def one_tier(
 ) -> tuple[TierRow, ...]:
     """The tiers of a price without tiers: one, open."""
     return (TierRow(NOTHING, None, unit_amount, flat_amount, percent),)
+
+
+def prorated(charge: Charge, by: Proration) -> Charge:
+    """The charge whose tiers and included units are those of the served part of the period."""
+    return replace(charge, tiers_by=by, before=tuple(_prorated(it, by) for it in charge.before))
+
+
+def _prorated(it: StepNumbers, by: Proration) -> StepNumbers:
+    if it.step.operator != "allow" or "units" not in it.numbers:
+        return it
+    return StepNumbers(replace(it.step, prorates=True), {**it.numbers, "prorate": by})
 
 
 _EACH_DAY: dict[Together, Together] = {"meter": "meter_by_day", "price": "price_by_day"}

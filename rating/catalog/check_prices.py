@@ -6,9 +6,11 @@ from decimal import Decimal
 from rating.catalog.check_bands import check_bands, check_windows
 from rating.catalog.left_out import LeftOut
 from rating.catalog.literals import decimal_text, instant_text
+from rating.catalog.meters import Meter, is_carried
 from rating.catalog.model import Catalog
 from rating.catalog.parts import TierRange, TimeWindow, Version
 from rating.catalog.presets import FeePrice, Price, UsagePrice
+from rating.catalog.presets.counting import CountingPrice
 from rating.catalog.problems import Problem, listed, show
 from rating.catalog.rounding import rounded_charge
 
@@ -27,6 +29,7 @@ def check_prices(catalog: Catalog, left_out: LeftOut) -> Iterator[Problem]:
         if not isinstance(price, FeePrice):
             yield from _check_meters(path, price, catalog, left_out)
             yield from price.problems(path)
+            yield from _check_going_on(path, price, catalog)
             versions: Sequence[Version] = price.versions
             for index, version in enumerate(versions):
                 yield from _check_version(f"{path}.versions[{index}]", version)
@@ -39,6 +42,26 @@ def check_prices(catalog: Catalog, left_out: LeftOut) -> Iterator[Problem]:
                     yield Problem(
                         f"{path}.versions[{index}].flat_when_unused", "true", message, "Remove it, or `group_by`."
                     )
+
+
+def _check_going_on(path: str, price: UsagePrice, catalog: Catalog) -> Iterator[Problem]:
+    """Where lines go on behind others, all of them run through the same steps, of usage that adds up."""
+    if not isinstance(price, CountingPrice) or not price.goes_on:
+        return
+    field = "window" if price.window is not None else "on_change"
+    for key in price.meter_keys:
+        if key in catalog.meters and not _adds_up(catalog.meters[key]):
+            message = f"The quantities of `{key}` do not add up: nothing goes on from one part of the time to another."
+            yield Problem(f"{path}.{field}", "", message, "Remove it, or price a meter that counts or sums.")
+    parts = (part for version in price.versions for part in (version, *map(version.within, version.windows)))
+    if len({price.shaped(part.charge_of(cell)).chain() for part in parts for cell in price.cells()}) > 1:
+        message = "The versions or bands take different steps, so that one cannot go on where the other ends."
+        cure = 'Let each have `convert` and `free_units`, or none: `convert: {}` and `free_units: "0"` change nothing.'
+        yield Problem(f"{path}.{field}", "", message, cure)
+
+
+def _adds_up(meter: Meter) -> bool:
+    return meter.aggregation in ("count", "sum") and not is_carried(meter)
 
 
 def _can_round(price: UsagePrice, version: Version) -> bool:

@@ -1,7 +1,7 @@
 """A catalog to the price book that the core reads: plain values and frames."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import polars as pl
 
@@ -16,18 +16,21 @@ from rating.catalog.model import Catalog, Plan
 from rating.catalog.prefixes import compiled_prefixes
 from rating.catalog.presets import FeePrice, Price
 from rating.catalog.rates import rates_of, versions_of
+from rating.catalog.variants import with_variants
 from rating.core import book, schema
 from rating.core.credits.schema import PLAN_CREDIT
 
 
-def compile_catalog(catalog: Catalog) -> book.PriceBook:
-    """The price book of a catalog that has passed its checks. Equal versions give equal books."""
+def compile_catalog(catalog: Catalog, plans: Iterable[str] = ()) -> book.PriceBook:
+    """The price book of a catalog that has passed its checks, with those of `plans` that are variants of its own
+    (variants.py). Equal versions and variants give equal books."""
+    version, catalog = catalog.version, with_variants(catalog, plans)
     prices = dict(sorted(catalog.prices.items()))
     prefixes = compiled_prefixes(catalog.prefixes)
     price_keys = PriceKeys(prices)
     keys_by_plan = {key: price_keys.of_plan(plan) for key, plan in sorted(catalog.plans.items())}
     return book.PriceBook(
-        version=catalog.version,
+        version=version,
         meters=tuple(compiled_meter(key, meter, prefixes) for key, meter in sorted(catalog.meters.items())),
         shapes=tuple(_shapes(prices, keys_by_plan)),
         prices=frame_of(schema.PRICE, [_price_row(key, price) for key, price in prices.items()]),
@@ -93,7 +96,7 @@ def _fee_rows(prices: Mapping[str, Price], keys_by_plan: Mapping[str, Sequence[s
         for key in keys:
             price = prices[key]
             if isinstance(price, FeePrice):
-                yield plan, key, price.due
+                yield plan, key, price.due, price.per == "seat", price.prorate is not None
 
 
 def _in_allowances(catalog: Catalog) -> set[str]:

@@ -10,6 +10,7 @@ from pydantic import Field
 from rating.catalog.adjustments import Adjustment
 from rating.catalog.allowances import Allowance
 from rating.catalog.canonical import canonical_document, canonical_json, content_version
+from rating.catalog.closing import Closing
 from rating.catalog.credits import Credit
 from rating.catalog.literals import (
     FORMAT_NUMBER,
@@ -85,6 +86,8 @@ class Catalog(Part):
     """The prices by key."""
     plans: Annotated[dict[Key, Plan], SECTION] = Field(default={})
     """The plans by key."""
+    closing: Closing = Closing()
+    """How billing periods are closed."""
 
     def document(self) -> dict[str, Any]:
         """The canonical document: a catalog file without anything that says nothing."""

@@ -62,11 +62,12 @@ def rates_of(prices: Mapping[str, Price], in_allowances: Collection[str] = ()) -
         chain = chains.setdefault(charge.chain(), len(chains))
         all_steps = (*charge.before, *charge.after)
         shown = [_text(step) for step in all_steps]
-        rates.append((rate, *place, chain, charge.tier_mode, charge.flat_when_unused, charge.per, charge.size, shown))
+        numbers = charge.tier_mode, charge.flat_when_unused, charge.per, charge.size, charge.tiers_by
+        rates.append((rate, *place, chain, *numbers, *(charge.window or (None, None)), shown))
         tiers.extend((rate, index, *row) for index, row in enumerate(charge.tiers))
         for index, step in enumerate(all_steps):
-            if (numbers := _NUMBERS.get(step.step.operator)) is not None:
-                steps[step.step.operator].append((rate, index, *_columns(step, numbers)))
+            if (columns := _NUMBERS.get(step.step.operator)) is not None:
+                steps[step.step.operator].append((rate, index, *_columns(step, columns)))
     numbered = frame_of(schema.RATE, rates)
     windows = {(key, n): it.windows for key, price in prices.items() for n, _, it in versions_of(price)}
     calendars, bands = bands_of(windows, numbered)

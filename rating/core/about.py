@@ -10,22 +10,28 @@ import polars as pl
 from rating.core.bands import Calendar
 from rating.core.book import Chain, Meter, PriceBook
 from rating.core.money import plain
+from rating.core.windows import PERIOD
 
 _WEEKDAYS = ("", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("", "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _DATES_SHOWN = 3
+WITHOUT_STEP = ("credit", "round", "tier")
+"""The operations of a line that no step of its price has made."""
 
 
 @dataclass(frozen=True)
 class SharedAllowance:
     """An allowance of the line's plan. `used` is what all lines of the subscription took of it in the period: where
-    that is more than `units`, the rest came from the period before."""
+    that is more than `units`, the rest came from the period before. `window` is what the units are for, where that is
+    no billing period, and `by` how they are prorated, if they are."""
 
     name: str
     units: Decimal
     rollover_maximum: Decimal
     prices: tuple[str, ...]  # in the order in which they use it
     used: Decimal
+    window: str | None = None
+    by: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ def about(line: Mapping[str, Any], book: PriceBook, lines: pl.DataFrame) -> Abou
 
 def _chain(line: Mapping[str, Any], chains: Sequence[Chain]) -> Chain | None:
     """The one with the steps that the line went through. Cells of a price may have different ones."""
-    taken = [it["operator"] for it in line["operations"] if it["operator"] not in ("credit", "round")]
+    taken = [it["operator"] for it in line["operations"] if it["operator"] not in WITHOUT_STEP]
     for chain in chains:
         if taken == [it.operator for it in (*chain.before, *chain.after) if it.operator != "credit"]:
             return chain
@@ -77,11 +83,21 @@ def _allowance(line: Mapping[str, Any], book: PriceBook, lines: pl.DataFrame) ->
     if own.is_empty():
         return None
     shared = of_plan.filter(pl.col("allowance") == own["allowance"][0]).sort("place")
-    users = lines.filter(
-        pl.col("subscription") == line["subscription"], pl.col("price").is_in(shared["price"].implode())
-    )
+    same = [pl.col(name) == line[name] for name in ("subscription", "item", "service_start")]
+    users = lines.filter(*same, pl.col("price").is_in(shared["price"].implode()))
     units, rollover_maximum = own.select("units", "rollover_maximum").row(0)
-    return SharedAllowance(own["allowance"][0], units, rollover_maximum, tuple(shared["price"]), _taken(users))
+    interval, intervals, by = own.select("window_interval", "window_intervals", "by").row(0)
+    window = None if interval is None else window_words(f"{intervals} {interval}")
+    shared_by = tuple(shared["price"])
+    return SharedAllowance(own["allowance"][0], units, rollover_maximum, shared_by, _taken(users), window, by)
+
+
+def window_words(window: str) -> str:
+    """1 period, 3 month: the billing period, 3 months."""
+    count, interval = window.split()
+    if interval == PERIOD:
+        return "billing period"
+    return interval if count == "1" else f"{count} {interval}s"
 
 
 def _taken(lines: pl.DataFrame) -> Decimal:

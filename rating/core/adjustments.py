@@ -15,29 +15,35 @@ any usage too. The version of a price in force when the subscription's part of t
 import polars as pl
 
 from rating.core.book import PriceBook
-from rating.core.coverage import with_payers
 from rating.core.lines import CHARGE_LINE, with_line_ids
 from rating.core.money import ZERO, product, quotient, round_by_currency
 from rating.core.operators.prorate import part_of
 from rating.core.proration import parts_of_periods
 from rating.core.schema import AMOUNT, PAYER
+from rating.core.service_periods import with_payers
+from rating.core.subscriptions import plan_of_variant
 
+_ABSENT = ("window", "grant", "pays", "adjusts", "meter", "size")
+_ITEM = ["subscription", "item"]
 _ONE, _HUNDRED = pl.lit(1, dtype=AMOUNT), pl.lit(100, dtype=AMOUNT)
 
 
-def adjusted(lines: pl.DataFrame, served: pl.DataFrame, book: PriceBook, period: str) -> pl.DataFrame:
+def adjusted(lines: pl.DataFrame, served: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
     """`lines` (CHARGE_LINE) and the lines of all adjustments, sorted by id. `served` is SERVICE_PERIOD."""
-    for scope in ("price", "plan"):
+    for scope in (one for one in ("price", "plan") if one in book.adjustments["scope"]):
         due = _due(served, book, scope)
         for place in due["place"].unique().sort():
-            lines = pl.concat([lines, _lines(due.filter(pl.col("place") == place), lines, scope, book, period)])
+            lines = pl.concat([lines, _lines(due.filter(pl.col("place") == place), lines, scope, book)])
     return lines.sort("line")
 
 
 def _due(served: pl.DataFrame, book: PriceBook, scope: str) -> pl.DataFrame:
-    """One row for each adjustment of each subscription: SERVICE_PERIOD beside ADJUSTMENT."""
+    """One row for each adjustment of each stretch: SERVICE_PERIOD beside ADJUSTMENT. With what is owed in advance
+    only a part of it is known: of that only percentages are taken."""
     adjustments = book.adjustments.filter(pl.col("scope") == scope)
-    due = _prorated(with_payers(served).join(adjustments, on="plan", validate="m:m"), served)
+    payers = with_payers(served).filter(pl.col("part") != "seats")
+    met = payers.join(adjustments, on="plan", validate="m:m")
+    due = _prorated(met.filter((pl.col("bills") == "all") | _is_percentage()), served)
     if scope == "plan":
         return due.with_columns(price=pl.lit(None, dtype=pl.String))
     return due.filter(pl.col("from") >= pl.col("effective_from"), pl.col("from") < pl.col("effective_to"))
@@ -54,9 +60,9 @@ def _prorated(due: pl.DataFrame, served: pl.DataFrame) -> pl.DataFrame:
     return known.with_columns(**changed).drop("served", "whole")
 
 
-def _lines(due: pl.DataFrame, lines: pl.DataFrame, scope: str, book: PriceBook, period: str) -> pl.DataFrame:
+def _lines(due: pl.DataFrame, lines: pl.DataFrame, scope: str, book: PriceBook) -> pl.DataFrame:
     """CHARGE_LINE of the adjustments that change something; those of one place."""
-    charged = due.join(_charged(due, lines, scope), on=["subscription", "adjustment"], how="left")
+    charged = due.join(_charged(due, lines, scope), on=[PAYER, "adjustment"], how="left")
     charged = charged.with_columns(pl.col("charged").fill_null(0).cast(AMOUNT)).with_columns(amount=_change())
     kinds = list(book.adjustments.select("currency_digits", "rounding").unique().iter_rows())
     operation = pl.struct(
@@ -70,7 +76,9 @@ def _lines(due: pl.DataFrame, lines: pl.DataFrame, scope: str, book: PriceBook, 
         numbers="numbers",
     )
     described = charged.filter(pl.col("amount") != 0).with_columns(
-        period=pl.lit(period),
+        plan=plan_of_variant(),
+        service_start="from",
+        service_end="to",
         rounded_amount=round_by_currency("amount", "currency_digits", "rounding", kinds),
         operations=pl.concat_list(operation),
         group=pl.lit("{}"),
@@ -78,7 +86,7 @@ def _lines(due: pl.DataFrame, lines: pl.DataFrame, scope: str, book: PriceBook, 
         quantity=pl.lit(0),
         events=pl.lit(0),
         tiers=pl.lit([], dtype=CHARGE_LINE["tiers"]),
-        **{name: pl.lit(None, dtype=CHARGE_LINE[name]) for name in ("window", "grant", "pays", "meter", "size")},
+        **{name: pl.lit(None, dtype=CHARGE_LINE[name]) for name in _ABSENT},
     )
     columns = [pl.col(name).cast(dtype) for name, dtype in CHARGE_LINE.items() if name != "line"]
     return with_line_ids(described.lazy().select(columns)).select(CHARGE_LINE.names()).collect()
@@ -86,14 +94,19 @@ def _lines(due: pl.DataFrame, lines: pl.DataFrame, scope: str, book: PriceBook, 
 
 def _charged(due: pl.DataFrame, lines: pl.DataFrame, scope: str) -> pl.DataFrame:
     """What the lines in the scope of each adjustment sum up to, rounded as they are."""
-    keys = ["subscription"] if scope == "plan" else ["subscription", "price"]
-    wanted = due.select("adjustment", "of", *keys).lazy()
-    own = lines.lazy().select(*keys, "rounded_amount", line_kind="kind").join(wanted, on=keys)
+    keys = [*_ITEM, "period_start", *(["price"] if scope == "price" else [])]
+    wanted = due.select(PAYER, "adjustment", "of", *keys, "from", "to").lazy()
+    met = lines.lazy().select(*keys, "service_start", "rounded_amount", line_kind="kind").join(wanted, on=keys)
+    own = met.filter(pl.col("service_start") >= pl.col("from"), pl.col("service_start") < pl.col("to"))
     is_fee = pl.col("line_kind") == "fee"
     counted = own.filter(
         (pl.col("of") == "all") | ((pl.col("of") == "fees") & is_fee) | ((pl.col("of") == "usage") & ~is_fee)
     )
-    return counted.group_by("subscription", "adjustment").agg(charged=pl.col("rounded_amount").sum()).collect()
+    return counted.group_by(PAYER, "adjustment").agg(charged=pl.col("rounded_amount").sum()).collect()
+
+
+def _is_percentage() -> pl.Expr:
+    return pl.col("kind").is_in(["discount", "surcharge"]) & pl.col("value").is_null()
 
 
 def _change() -> pl.Expr:

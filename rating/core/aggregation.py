@@ -15,10 +15,11 @@ import polars as pl
 
 from rating.core.book import Meter, PriceBook
 from rating.core.buckets import Boundaries, boundaries, with_buckets
-from rating.core.coverage import Coverage, with_day, with_payers
+from rating.core.coverage import Coverage, with_day
 from rating.core.matching import Matched, level_of, match_meter
-from rating.core.metering import rolled_up, summed_usage, totals_of
+from rating.core.metering import rolled_up, summed_by_number, totals_of
 from rating.core.schema import INSTANT, PAYER, SUBJECT_NUMBER, property_column
+from rating.core.service_periods import with_payers
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def _summed_by_subject(usage: Coverage, one: _Pass) -> list[pl.LazyFrame]:
     events = with_buckets(usage.in_common(common), one.edges)
     if one.has_days:
         events = events.with_columns(day=pl.col("time").dt.convert_time_zone(common.time_zone).dt.date())
-    summed = summed_usage(events, one.meters, [SUBJECT_NUMBER, *one.keys])
+    summed = summed_by_number(events, one.meters, SUBJECT_NUMBER, one.keys)
     return [summed.join(common.payers.lazy(), on=SUBJECT_NUMBER).drop(SUBJECT_NUMBER)]
 
 
@@ -103,4 +104,4 @@ def _summed_by_payer(usage: Coverage, one: _Pass) -> list[pl.LazyFrame]:
     events = with_buckets(usage.paid_by_others(), one.edges)
     if one.has_days:
         events = with_day(events, usage.served)
-    return [summed_usage(events, one.meters, [PAYER, *one.keys])]
+    return [summed_by_number(events, one.meters, PAYER, one.keys)]

@@ -90,18 +90,23 @@ class Step:
     together: Together = "row"
     property: str | None = None
     instead: bool = False
+    prorates: bool = False  # allow: whether its units are those of the served part of the period
 
 
 @dataclass(frozen=True)
 class Chain:
     """The steps of a price, without its numbers: `before` act on quantities, then tiers make amounts of them, then
-    `after` act on amounts. Levels go from fine to coarse. `splits` is whether a row can fall into several tiers."""
+    `after` act on amounts. Levels go from fine to coarse. `splits` is whether a row can fall into several tiers,
+    `prorates_tiers` whether they are those of the served part of the period, and `goes_on` whether tiers and included
+    units go on where what was metered before in the same window has left them (rating/core/windows.py)."""
 
     before: tuple[Step, ...] = ()
     tier_level: Level = "line"
     tier_together: Together = "row"
     splits: bool = True
     after: tuple[Step, ...] = ()
+    prorates_tiers: bool = False
+    goes_on: bool = False
 
     @property
     def level(self) -> Level:

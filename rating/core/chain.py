@@ -11,25 +11,30 @@ over the handful of different chains of a book and their steps.
 
 Two amounts travel with a row behind `price`: `tier_amount`, what quantity and tier make, and `amount`, which the steps
 behind it change. So a tier always shows its own arithmetic, and the line's `operations` tell what became of the sum.
+
+Tiers and included units may be those of the served part of a period, and may go on behind what was metered before in a
+window (windows.py). Both are said by the chain: others look at neither.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
 from rating.core.book import Chain, Level, PriceBook, Step, Together
 from rating.core.money import ZERO, grouped_sum
+from rating.core.operations import described
 from rating.core.operators.allow import allow
 from rating.core.operators.clamp import clamp
 from rating.core.operators.compose import compose
 from rating.core.operators.credit import credit
 from rating.core.operators.partition import largest
 from rating.core.operators.price import price, with_amount_of_one
-from rating.core.operators.prorate import SHOWN, prorate
+from rating.core.operators.prorate import prorate
 from rating.core.operators.tier import tier
 from rating.core.operators.weight import BEGINS, weight
-from rating.core.schema import AMOUNT, LINE, OPERATION, PAYER, QUANTITY, TIER_AMOUNT, property_column
+from rating.core.schema import AMOUNT, LINE, PAYER, TIER_AMOUNT, property_column
+from rating.core.windows import EARLIER, TOLD, Windows, with_so_far
 
 _KEYS: dict[Level, list[str]] = {"event": ["event", "time", "day"], "day": ["day"], "line": []}
 _TIER_NUMBERS = ("from_quantity", "to_quantity", "unit_amount", "per", "flat_amount", "percent")
@@ -59,36 +64,70 @@ class Charged:
     tiers: pl.LazyFrame
 
 
-def charge(usage: pl.LazyFrame, book: PriceBook, parts: pl.DataFrame) -> list[Charged]:
-    """Run PRICED_USAGE through the chains of its rates, one result a chain. `parts` is PART of its payers."""
-    return [_charge(_usage_of(usage, place, book), chain, book, parts) for place, chain in enumerate(book.chains)]
+@dataclass(frozen=True)
+class Terms:
+    """What a chain knows beside its rows: the book, PART of the payers, and their windows where the book has any."""
+
+    book: PriceBook
+    parts: pl.DataFrame
+    windows: Windows | None = None
 
 
-def _usage_of(usage: pl.LazyFrame, chain: int, book: PriceBook) -> pl.LazyFrame:
+def charge(usage: pl.LazyFrame, book: PriceBook, parts: pl.DataFrame, windows: Windows | None = None) -> list[Charged]:
+    """Run PRICED_USAGE through the chains of its rates, one result a chain. `parts` is PART of its payers. Usage of
+    the payers that `windows` has earlier fills tiers, and is not charged. Without `windows` nothing was earlier."""
+    terms = Terms(book, parts, windows)
+    return [_charge(_usage_of(usage, place, terms), chain, terms) for place, chain in enumerate(book.chains)]
+
+
+def _usage_of(usage: pl.LazyFrame, chain: int, terms: Terms) -> pl.LazyFrame:
+    book = terms.book
+    if not book.chains[chain].goes_on:
+        usage = _own(usage, terms)
     rates = book.rates.lazy().filter(pl.col("chain") == chain).select("rate", "pool")
     quantity = pl.col("quantity").cast(AMOUNT)
     return usage.join(rates, on="rate", validate="m:1").with_columns(quantity=quantity, metered=quantity)
 
 
-def _charge(rows: pl.LazyFrame, chain: Chain, book: PriceBook, parts: pl.DataFrame) -> Charged:
-    level = chain.level
+def _own(rows: pl.LazyFrame, terms: Terms) -> pl.LazyFrame:
+    """The rows that are charged."""
+    windows = terms.windows
+    return rows if windows is None or windows.earlier.is_empty() else rows.filter(pl.col(PAYER) < windows.own)
+
+
+def _charge(rows: pl.LazyFrame, chain: Chain, terms: Terms) -> Charged:
+    book, level = terms.book, chain.level
     for place, step in enumerate(chain.before):
         rows, level = _summed(rows, level, step.level), step.level
-        rows = _before(rows, step, place, book).with_columns(pl.col("quantity").alias(f"after_{place}"))
-    tiers = _parts(priced(_summed(rows, level, chain.tier_level), chain, book))
+        rows = _behind(rows, step.together, step.level, f"{EARLIER}_{place}", chain, terms, step.operator == "allow")
+        rows = _before(rows, step, place, terms).with_columns(pl.col("quantity").alias(f"after_{place}"))
+    rows = _behind(_summed(rows, level, chain.tier_level), chain.tier_together, chain.tier_level, EARLIER, chain, terms)
+    tiers = _parts(priced(_own(rows, terms) if chain.goes_on else rows, chain, terms))
     lines = _sums(tiers, LINE, ["quantity", "metered", "tier_amount", "amount"])
     finer = len(_finer(chain))
     for place, step in enumerate(chain.after[finer:], len(chain.before) + finer):
-        lines = _on_line(lines, step, place, book, parts).with_columns(pl.col("amount").alias(f"after_{place}"))
+        lines = _on_line(lines, step, place, terms).with_columns(pl.col("amount").alias(f"after_{place}"))
     shown = tiers.with_columns(amount="tier_amount").select(*LINE, *TIER_AMOUNT)
-    return Charged(_described(lines, chain, book), shown)
+    return Charged(described(lines, chain, book, terms.parts), shown)
 
 
-def priced(rows: pl.LazyFrame, chain: Chain, book: PriceBook) -> pl.LazyFrame:
-    """Rows of the chain's tier level, one for each of their tiers; `amount` is behind the steps on events and days."""
-    rows = _tiered(rows, chain, book)
+def _behind(
+    rows: pl.LazyFrame, together: Together, level: Level, name: str, chain: Chain, terms: Terms, goes_on: bool = True
+) -> pl.LazyFrame:
+    """Rows with column `name`: what of the same window was metered before them, where the chain goes on behind that."""
+    if not chain.goes_on or not goes_on or together == "plan":
+        return rows
+    if terms.windows is None:
+        return rows.with_columns(ZERO.alias(name))
+    return with_so_far(rows, name, together, level, terms.book, terms.windows)
+
+
+def priced(rows: pl.LazyFrame, chain: Chain, terms: Terms) -> pl.LazyFrame:
+    """Rows of the chain's tier level, one for each of their tiers; `amount` is behind the steps on events and days.
+    Where the chain goes on behind what was metered before, they have that as EARLIER."""
+    rows = _tiered(rows, chain, terms)
     for place, step in enumerate(_finer(chain), len(chain.before)):
-        rows = _row_by_row(rows, step, place, chain, book).with_columns(pl.col("amount").alias(f"after_{place}"))
+        rows = _row_by_row(rows, step, place, chain, terms.book).with_columns(pl.col("amount").alias(f"after_{place}"))
     return rows
 
 
@@ -96,11 +135,12 @@ def _finer(chain: Chain) -> list[Step]:
     return [step for step in chain.after if step.level != "line"]
 
 
-def left_at(rows: pl.LazyFrame, level: Level, chain: Chain, book: PriceBook) -> pl.LazyFrame:
-    """Rows of `level` behind the steps on their quantities, each of which leaves `after_<place>`."""
+def left_at(rows: pl.LazyFrame, level: Level, chain: Chain, terms: Terms) -> pl.LazyFrame:
+    """Rows of `level` behind the steps on their quantities, each of which leaves `after_<place>`. Where the chain goes
+    on behind what was metered before, they have that as EARLIER and the place of each allowance."""
     for place, step in enumerate(chain.before):
         if step.level == level:
-            rows = _before(rows, step, place, book).with_columns(pl.col("quantity").alias(f"after_{place}"))
+            rows = _before(rows, step, place, terms).with_columns(pl.col("quantity").alias(f"after_{place}"))
     return rows
 
 
@@ -109,7 +149,8 @@ def by_day(rows: pl.LazyFrame) -> pl.LazyFrame:
     return _summed(rows, "event", "day")
 
 
-def _before(rows: pl.LazyFrame, step: Step, place: int, book: PriceBook) -> pl.LazyFrame:
+def _before(rows: pl.LazyFrame, step: Step, place: int, terms: Terms) -> pl.LazyFrame:
+    book = terms.book
     match step.operator:
         case "weight":
             carried = None if step.property is None else property_column(step.property)
@@ -118,7 +159,10 @@ def _before(rows: pl.LazyFrame, step: Step, place: int, book: PriceBook) -> pl.L
         case "allow" if step.together == "plan":
             return rows.with_columns(quantity=(pl.col("quantity") - pl.col("allowed").fill_null(ZERO)).cast(AMOUNT))
         case "allow":
-            return allow(rows, _numbers(book.allowances, place), _TOGETHER[step.together], _order_of_usage(step.level))
+            used = f"{EARLIER}_{place}" if f"{EARLIER}_{place}" in rows.collect_schema() else None
+            parts = terms.parts.lazy() if step.prorates else None
+            shared_by, order = _TOGETHER[step.together], _order_of_usage(step.level)
+            return allow(rows, _numbers(book.allowances, place), shared_by, order, used, parts)
         case "credit":
             return credit(rows)
         case "partition":
@@ -126,10 +170,10 @@ def _before(rows: pl.LazyFrame, step: Step, place: int, book: PriceBook) -> pl.L
     raise AssertionError(f"{step.operator} does not change a quantity")
 
 
-def _on_line(lines: pl.LazyFrame, step: Step, place: int, book: PriceBook, parts: pl.DataFrame) -> pl.LazyFrame:
+def _on_line(lines: pl.LazyFrame, step: Step, place: int, terms: Terms) -> pl.LazyFrame:
     if step.operator == "prorate":
-        return prorate(lines, _numbers(book.prorations, place), parts.lazy())
-    return _after(lines, step, place, book)
+        return prorate(lines, _numbers(terms.book.prorations, place), terms.parts.lazy())
+    return _after(lines, step, place, terms.book)
 
 
 def _after(rows: pl.LazyFrame, step: Step, place: int, book: PriceBook) -> pl.LazyFrame:
@@ -158,8 +202,9 @@ def _order_of_usage(level: Level) -> list[str]:
     return [*_order(level), "size_from"]
 
 
-def _tiered(rows: pl.LazyFrame, chain: Chain, book: PriceBook) -> pl.LazyFrame:
+def _tiered(rows: pl.LazyFrame, chain: Chain, terms: Terms) -> pl.LazyFrame:
     """Each row split over its tiers, and each tier's amount."""
+    book = terms.book
     positive = pl.max_horizontal("quantity", ZERO)
     quantity, filled = pl.col("quantity"), ZERO
     if shared_by := _TOGETHER[chain.tier_together]:
@@ -168,9 +213,18 @@ def _tiered(rows: pl.LazyFrame, chain: Chain, book: PriceBook) -> pl.LazyFrame:
     elif chain.tier_level == "event" and BEGINS in rows.collect_schema():
         filled = pl.col(BEGINS).fill_null(ZERO).cast(AMOUNT)  # a part of an event goes on where the one before ended
     tiers = with_amount_of_one(book.tiers.lazy().join(book.rates.lazy().select("rate", "per"), on="rate"))
-    modes = book.rates.lazy().select("rate", "tier_mode", "flat_when_unused")
-    split = tier(rows.with_columns(filled=filled, basis=quantity), tiers, modes, ["metered", "events", *_traced(rows)])
+    modes = book.rates.lazy().select("rate", "tier_mode", "flat_when_unused", *_by(chain))
+    parts = terms.parts.lazy() if chain.prorates_tiers else None
+    if chain.goes_on:
+        filled, quantity = filled + pl.col(EARLIER), quantity + pl.col(EARLIER)
+        rows = rows.with_columns(earlier=EARLIER)
+    placed, once = rows.with_columns(filled=filled, basis=quantity), ["metered", "events", *_traced(rows)]
+    split = tier(placed, tiers, modes, once, parts, goes_on=chain.goes_on)
     return price(split).with_columns(tier_amount="amount")
+
+
+def _by(chain: Chain) -> list[str]:
+    return ["tiers_by"] if chain.prorates_tiers else []
 
 
 def _row_by_row(rows: pl.LazyFrame, step: Step, place: int, chain: Chain, book: PriceBook) -> pl.LazyFrame:
@@ -210,35 +264,10 @@ def _summed(rows: pl.LazyFrame, level: Level, coarser: Level) -> pl.LazyFrame:
 
 
 def _sums(rows: pl.LazyFrame, by: Sequence[str], columns: Sequence[str], *also: pl.Expr) -> pl.LazyFrame:
-    return grouped_sum(rows, by, [*columns, *_traced(rows)], pl.col("events").sum(), *also)
+    told = [pl.col(name).first() for name in rows.collect_schema() if name.startswith(TOLD)]
+    return grouped_sum(rows, by, [*columns, *_traced(rows)], pl.col("events").sum(), *told, *also)
 
 
 def _traced(rows: pl.LazyFrame) -> list[str]:
     """The columns in which steps left what they made."""
     return [name for name in rows.collect_schema() if name.startswith("after_")]
-
-
-def _described(lines: pl.LazyFrame, chain: Chain, book: PriceBook) -> pl.LazyFrame:
-    """LINE, `quantity` as metered, `events`, `amount` and `operations`."""
-    steps = list(_steps(chain))
-    trace = pl.concat_list(steps) if steps else pl.lit([], dtype=pl.List(pl.Struct(OPERATION)))
-    numbered = lines.join(book.rates.lazy().select("rate", "numbers"), on="rate", validate="m:1")
-    quantity = pl.col("metered").cast(QUANTITY)
-    return numbered.select(*LINE, "events", "amount", quantity=quantity, operations=trace)
-
-
-def _steps(chain: Chain) -> Iterator[pl.Expr]:
-    """What each step made of what."""
-    value = "metered"
-    for place, step in enumerate((*chain.before, *chain.after)):
-        if place == len(chain.before):
-            value = "tier_amount"
-        yield pl.struct(
-            operator=pl.lit(step.operator),
-            level=pl.lit(step.level),
-            on=pl.lit("quantity" if place < len(chain.before) else "amount"),
-            before=pl.col(value),
-            after=pl.col(f"after_{place}"),
-            numbers=pl.col(SHOWN) if step.operator == "prorate" else pl.col("numbers").list.get(place),
-        )
-        value = f"after_{place}"

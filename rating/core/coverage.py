@@ -6,42 +6,24 @@ from datetime import datetime
 
 import polars as pl
 
-from rating.core.periods import Month, month_in_zones
-from rating.core.schema import INSTANT, PAYER, SUBJECT_NUMBER, SUBSCRIPTION
+from rating.core.periods import Month
+from rating.core.schema import PAYER, SUBJECT_NUMBER
+from rating.core.service_periods import Due, reported_bounds, usage_payers, with_payers
 from rating.core.subjects import Usage, frame_key, with_names
-
-SERVICE_PERIOD = pl.Schema(
-    {
-        **SUBSCRIPTION,
-        "period_start": INSTANT,  # of the billing period, in the customer's time zone
-        "period_end": INSTANT,
-        "from": INSTANT,  # the part of the period in which the subscription is in force: [from, to)
-        "to": INSTANT,
-    }
-)
-"""One row is one subscription in one billing period. Subscriptions not in force during the period have no row."""
-
 
 PERIOD_LENGTH = "period_length"
 """Microseconds of a billing period."""
 
 
-def service_periods(subscriptions: pl.DataFrame, month: Month) -> pl.DataFrame:
-    """SERVICE_PERIOD of every subscription (SUBSCRIPTION) that is in force at some instant of `month`."""
-    periods = month_in_zones(month, subscriptions["time_zone"])
-    served = subscriptions.join(periods, on="time_zone", validate="m:1").with_columns(
-        pl.max_horizontal("period_start", "starts_at").alias("from"),
-        pl.min_horizontal("period_end", "ends_at").alias("to"),  # a null `ends_at` is ignored
-    )
-    return served.filter(pl.col("from") < pl.col("to")).select(SERVICE_PERIOD.names()).sort("subscription")
-
-
-def scan_bounds(served: pl.DataFrame, month: Month) -> tuple[datetime, datetime]:
-    """The instants that hold every event of `month` in any of the subscriptions' zones and in UTC: [first, last)."""
-    utc = month_in_zones(month, ["UTC"])
-    both = pl.concat([utc.select("period_start", "period_end"), served.select("period_start", "period_end")])
-    start, end = both.select(pl.col("period_start").min(), pl.col("period_end").max()).row(0)
-    return start, end
+def scan_bounds(served: pl.DataFrame, due: Month | Due) -> tuple[datetime, datetime]:
+    """The instants that hold every event that is charged to one of `served` (SERVICE_PERIOD) or reported: [first,
+    last)."""
+    start, end = reported_bounds(due)
+    using = usage_payers(served)
+    if using.is_empty():
+        return start, end
+    first, last = using.select(pl.col("period_start").min(), pl.col("period_end").max()).row(0)
+    return min(start, first), max(end, last)
 
 
 _PAYING = [SUBJECT_NUMBER, PAYER, "from", "to"]
@@ -85,7 +67,7 @@ class Coverage:
 
 def coverage(usage: Usage, subjects: pl.DataFrame, served: pl.DataFrame) -> Coverage:
     """`usage` within `scan_bounds`, `subjects` SUBJECT with numbers, `served` SERVICE_PERIOD."""
-    payers = subjects.join(with_payers(served), on="customer")
+    payers = subjects.join(usage_payers(served), on="customer")
     kinds = payers.group_by("from", "to", "time_zone").len().sort("len", "from", "to", "time_zone", descending=True)
     if kinds.is_empty():
         return Coverage(usage, served, None, payers.select(_PAYING))
@@ -101,7 +83,7 @@ def subscribed_usage(events: pl.LazyFrame, subjects: pl.DataFrame, served: pl.Da
     `subjects` is SUBJECT with numbers, `served` SERVICE_PERIOD. Drops events that no subscription covers: see
     `unsubscribed_usage`.
     """
-    return _paid_by(events, subjects.join(with_payers(served), on="customer").select(_PAYING))
+    return _paid_by(events, subjects.join(usage_payers(served), on="customer").select(_PAYING))
 
 
 def _paid_by(events: pl.LazyFrame, payers: pl.DataFrame) -> pl.LazyFrame:
@@ -112,15 +94,10 @@ def _paid_by(events: pl.LazyFrame, payers: pl.DataFrame) -> pl.LazyFrame:
 def usage_before(rows: pl.LazyFrame, subjects: pl.DataFrame, served: pl.DataFrame) -> pl.LazyFrame:
     """Each row with a SUBJECT_NUMBER and a `time` once for each subscription whose part of the period begins after it,
     with PAYER: usage from before, as `subscribed_usage` is that within."""
-    payers = with_payers(served).select(PAYER, "customer", "from")
+    payers = usage_payers(served).select(PAYER, "customer", "from")
     paid_by = subjects.join(payers, on="customer").select(SUBJECT_NUMBER, PAYER, "from")
     owned = rows.join(paid_by.lazy(), on=SUBJECT_NUMBER)
     return owned.filter(pl.col("time") < pl.col("from")).drop("from")
-
-
-def with_payers(served: pl.DataFrame) -> pl.DataFrame:
-    """`served` (SERVICE_PERIOD) with PAYER."""
-    return served.with_row_index(PAYER)
 
 
 def period_lengths(served: pl.DataFrame) -> pl.DataFrame:
@@ -140,13 +117,15 @@ def with_day(usage: pl.LazyFrame, served: pl.DataFrame) -> pl.LazyFrame:
     return usage.join(zones.lazy(), on=PAYER, validate="m:1").with_columns(day=day).drop("time_zone")
 
 
-def unsubscribed_usage(usage: Usage, subjects: pl.DataFrame, subscriptions: pl.DataFrame, month: Month) -> pl.LazyFrame:
-    """Events of `month` (in UTC) that no subscription covers: one row a `subject`, with the number of `events`, the
+def unsubscribed_usage(
+    usage: Usage, subjects: pl.DataFrame, subscriptions: pl.DataFrame, due: Month | Due
+) -> pl.LazyFrame:
+    """Events of the reported time that no subscription covers: one row a `subject`, with the number of `events`, the
     `first` and `last` instant, and its `customer` (null when the subject is unknown).
 
     `subjects` is SUBJECT with numbers.
     """
-    start, end = month_in_zones(month, ["UTC"]).select("period_start", "period_end").row(0)
+    start, end = reported_bounds(due)
     all_terms = subjects.join(subscriptions, on="customer").select(SUBJECT_NUMBER, "starts_at", "ends_at")
     covers_all = (pl.col("starts_at") <= start) & (pl.col("ends_at") >= end).fill_null(True)
     covered = pl.col(SUBJECT_NUMBER).is_in(all_terms.filter(covers_all)[SUBJECT_NUMBER].unique().implode())

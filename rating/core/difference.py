@@ -18,7 +18,8 @@ from rating.core.money import ZERO, grouped_sum, product, quotient
 from rating.core.schema import AMOUNT
 
 _HUNDRED = pl.lit(Decimal(100), dtype=AMOUNT)
-_OWNER = ["subscription", "kind", "price", "price_version", "window", "adjustment", "grant", "meter", "group"]
+_SERVICE = ["subscription", "item", "plan", "period", "service_start"]
+_OWNER = [*_SERVICE, "kind", "price", "price_version", "window", "adjustment", "grant", "meter", "group"]
 _KEY = [*_OWNER, "part", "tier", "unit_amount"]
 PART = pl.Schema(
     {

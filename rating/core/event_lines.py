@@ -13,13 +13,15 @@ import polars as pl
 from rating.core.bands_split import lasts, longest, split
 from rating.core.book import Chain, Meter, PriceBook
 from rating.core.buckets import Boundaries, boundaries, instants, with_buckets
-from rating.core.coverage import with_day, with_payers
+from rating.core.coverage import with_day
 from rating.core.keys import numbered_keys
 from rating.core.matching import carried_properties, level_of, match_meter
 from rating.core.metering import families, metered_events
 from rating.core.metering.reading import counts, read, value_of
 from rating.core.operators.weight import BEGINS
 from rating.core.schema import INSTANT, PAYER, QUANTITY, property_column
+from rating.core.service_periods import with_payers
+from rating.core.subscriptions import plan_of_variant
 
 LINE_NUMBER = "line_number"
 """The place of a charge line in the frame of lines, from 0."""
@@ -118,10 +120,14 @@ def found_lines(keys: pl.DataFrame, meter: Meter, edges: Boundaries, run: RunMad
     alone = replace(run.book, chains=tuple(Chain(tier_level="event") for _ in run.book.chains))
     priced = pl.concat(match_meter(owned, meter, alone, edges, run.served).priced)
     rates = run.book.rates.lazy().select("rate", "price", "window", price_version="version")
-    told_apart = ["subscription", "price", "price_version", "window", "meter", "group"]
+    told_apart = ["subscription", "item", "plan", "service_start", "price", "price_version", "window", "meter", "group"]
     known = run.lines.lazy().with_row_index(LINE_NUMBER).filter(pl.col("kind") == "usage")
     known = known.select(pl.col(LINE_NUMBER).cast(pl.Int32), *told_apart)
-    owners = with_payers(run.served).lazy().select(PAYER, "subscription")
+    owners = (
+        with_payers(run.served)
+        .lazy()
+        .select(PAYER, "subscription", "item", plan=plan_of_variant(), service_start="from")
+    )
     named = priced.join(owners, on=PAYER, validate="m:1").join(rates, on=["rate", "price"], validate="m:1")
     matched = named.join(known, on=told_apart, nulls_equal=True, validate="m:1")
     return matched.select(LINE_NUMBER, "rate", "size_from", key=pl.col("event").cast(pl.UInt32)).collect()

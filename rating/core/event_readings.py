@@ -23,12 +23,12 @@ import polars as pl
 
 from rating.core.book import Meter, PriceBook
 from rating.core.buckets import Boundaries, boundaries, with_buckets
-from rating.core.coverage import with_payers
 from rating.core.event_lines import LINE_NUMBER, EventsOfLines, RunMade, found_lines
 from rating.core.keys import numbered_keys
 from rating.core.matching import level_of
 from rating.core.metering import is_sum, readings
 from rating.core.schema import PAYER, QUANTITY, property_column
+from rating.core.service_periods import with_payers
 
 _ONE, _NONE = pl.lit(1, dtype=QUANTITY), pl.lit(0, dtype=QUANTITY)
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal, localcontext
 from typing import Any
 
-from rating.core.about import NOTHING_ABOUT, About, metered_how
+from rating.core.about import NOTHING_ABOUT, WITHOUT_STEP, About, metered_how
 from rating.core.money import plain
 from rating.core.operator_words import TOGETHER, served_part, worded
 from rating.core.schema import AMOUNT
@@ -38,6 +38,8 @@ def explain(line: Line, about: About = NOTHING_ABOUT) -> list[Step]:
     """
     if line["kind"] == "credit":
         return [*_crediting(line)]
+    if line["kind"] == "adjustment":
+        return [_restating(line), _rounding(line)]
     if line["adjustment"] is not None:
         return [_adjusting(line, about), _rounding(line)]
     operated = _operated(line, about)
@@ -58,12 +60,20 @@ def _operated(line: Line, about: About) -> list[tuple[Mapping[str, Any], Any]]:
     steps = [] if chain is None else [it for it in (*chain.before, *chain.after) if it.operator != "credit"]
     rest, found = iter(steps), []
     for it in line["operations"]:
-        step = None if it["operator"] in ("credit", "round") else next(rest, None)
+        step = None if it["operator"] in WITHOUT_STEP else next(rest, None)
         changes = it["before"] != it["after"] or it["numbers"] not in ("{}", None)
         is_used_up = it["operator"] == "allow" and about.allowance is not None
+        if it["operator"] == "tier":
+            changes = not _has_one_tier(line)
         if changes or is_used_up or it["operator"] == "partition":
             found.append((it, step))
     return found
+
+
+def _has_one_tier(line: Line) -> bool:
+    """Whether nothing depends on tiers."""
+    (first, *others) = line["tiers"]
+    return not others and first["tier"] == 0 and first["to_quantity"] is None and not first["flat_amount"]
 
 
 def _priced(amount: Decimal, line: Line) -> str:
@@ -78,6 +88,23 @@ def _adjusting(line: Line, about: About) -> Step:
     text = f"{said}; the rounded {lines} of {owner} come to {_priced(operation['before'], line)}"
     result = _priced(line["amount"], line)
     return Step(line["kind"], text, result, line["currency"], plain(operation["before"]), plain(operation["after"]))
+
+
+def _restating(line: Line) -> Step:
+    (operation,) = line["operations"]
+    numbers = json.loads(operation["numbers"])
+    now, billed = (_priced(operation[name], line) for name in ("after", "before"))
+    text = f"line {line['adjusts']} is {now} as it is known now, and {billed} of it was billed"
+    if numbers["quantity"] != numbers["billed_quantity"]:
+        text += f": a quantity of {numbers['quantity']} instead of {numbers['billed_quantity']}"
+    return Step(
+        "adjustment",
+        text,
+        _priced(line["amount"], line),
+        line["currency"],
+        plain(operation["before"]),
+        plain(operation["after"]),
+    )
 
 
 def _discounted(line: Line, charged: Decimal, numbers: Mapping[str, str]) -> str:
@@ -181,6 +208,8 @@ def _operator(line: Line, operation: Mapping[str, Any], step: Any, about: About)
 
 def _tier(line: Line, tier: Mapping[str, Any], about: About) -> Step:
     parts = [part for part in (_units(tier), _percent(tier), _flat(tier)) if part]
+    if tier["flat_count"] < 0 and tier["quantity"] == 0:
+        parts = [f"less {plain(tier['flat_amount'])} that was charged before"]
     text = f"{_range(line, tier, about)}: {' + '.join(parts) or plain(tier['quantity']) + ' x 0'}"
     amount = plain(tier["amount"])
     return Step("tier", text, f"{amount} {line['currency']}", line["currency"], plain(tier["quantity"]), amount)

@@ -13,11 +13,12 @@ import polars as pl
 
 from rating.core.book import Meter, PriceBook
 from rating.core.buckets import Boundaries, boundaries, instants, with_buckets
-from rating.core.coverage import usage_before, with_day, with_payers
+from rating.core.coverage import usage_before, with_day
 from rating.core.matching import Matched, level_of, match_meter
 from rating.core.metering import adds_up, carried_of, changes, is_sum, readings, reduced, series_columns, settled
 from rating.core.money import grouped_sum
 from rating.core.schema import INSTANT, PAYER, SUBJECT_NUMBER, property_column
+from rating.core.service_periods import with_payers
 
 
 @dataclass(frozen=True)

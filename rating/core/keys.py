@@ -4,11 +4,13 @@ A join on several columns hashes each of them for each row, text and instants to
 different values each; so every value gets a number, and the numbers of a row are the digits of one integer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import polars as pl
 
 _CODES_MAX = 2**62
+_TEXTS_MAX = 2**32
+_KEY = "number and text"
 
 
 def numbered_keys(rows: pl.DataFrame, columns: Sequence[str]) -> tuple[pl.DataFrame, pl.Series]:
@@ -24,6 +26,22 @@ def numbered_keys(rows: pl.DataFrame, columns: Sequence[str]) -> tuple[pl.DataFr
     firsts = code.arg_unique()
     different = rows.select(columns)[firsts].with_row_index("key")
     return different, _places(code, code.gather(firsts))
+
+
+def sums_by_number_and_text(rows: pl.LazyFrame, number: str, text: str, sums: Iterable[pl.Expr]) -> pl.LazyFrame:
+    """`rows` grouped by an integer, from 0 and below 2^31 (else a cast fails), and a text. Null is a text.
+
+    Both are one integer while rows are grouped: three quarters of the time that a number and a text take where groups
+    are many (docs/decisions/0006-aggregate-first.md).
+    """
+    texts = pl.Categorical(pl.Categories.random())
+    place = (pl.col(text).cast(texts).to_physical().cast(pl.Int64) + 1).fill_null(0)
+    one = pl.col(number).cast(pl.Int32).cast(pl.Int64) * _TEXTS_MAX + place
+    summed = rows.with_columns(one.alias(_KEY)).group_by(_KEY).agg(*sums)
+    number_of_sum = (pl.col(_KEY) // _TEXTS_MAX).cast(rows.collect_schema()[number])
+    place_of_sum = pl.col(_KEY) % _TEXTS_MAX
+    found = pl.when(place_of_sum > 0).then(place_of_sum - 1).cast(pl.UInt32).cat.to(texts).cast(pl.String)
+    return summed.with_columns(number_of_sum.alias(number), found.alias(text)).drop(_KEY)
 
 
 def _digits(values: pl.Series) -> tuple[pl.Series, int]:

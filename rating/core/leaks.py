@@ -19,13 +19,15 @@ from datetime import UTC, datetime
 import polars as pl
 
 from rating.core.book import Meter, PriceBook
-from rating.core.coverage import service_periods, subscribed_usage, with_payers
+from rating.core.coverage import subscribed_usage
 from rating.core.metering import readings
 from rating.core.money import ROUNDED, grouped_sum, overflow_checked, product, quotient, round_by_currency
 from rating.core.periods import Month
 from rating.core.rating import Rated
 from rating.core.schema import AMOUNT, INSTANT, PAYER, QUANTITY
+from rating.core.service_periods import service_periods, usage_payers
 from rating.core.subjects import Usage, with_numbers
+from rating.core.subscriptions import plan_of_variant
 from rating.core.usage_history import HistoryRule, compared, monthly
 
 KINDS = ("unmetered", "uncounted", "unpriced", "unsubscribed", "idle", "drop", "spike")
@@ -159,8 +161,10 @@ def _idle(known: Known, served: pl.DataFrame, until: datetime) -> pl.DataFrame:
     plans = pl.concat([pl.Series("plan", [], dtype=pl.String), *(shape.prices["plan"] for shape in known.book.shapes)])
     numbered = with_numbers(known.subjects, known.usage.subjects)
     paying = subscribed_usage(known.usage.events, numbered, served).select(PAYER).unique().collect()
-    metered = with_payers(served).filter(pl.col("from") < until, pl.col("plan").is_in(plans.unique().implode()))
-    without = metered.join(paying, on=PAYER, how="anti").select("subscription", "customer", "plan")
+    metered = usage_payers(served).filter(pl.col("from") < until, pl.col("plan").is_in(plans.unique().implode()))
+    used = metered.join(paying, on=PAYER, how="semi")
+    idle = metered.join(used, on="subscription", how="anti").unique("subscription", keep="last", maintain_order=True)
+    without = idle.select("subscription", "customer", plan_of_variant())
     sums = _usage_sums(known.before, ["subscription", "currency"], "rounded_amount")
     amounts = _of_one_currency(sums.rename({"rounded_amount": "amount"}), ["subscription"])
     return _shaped(without.join(amounts, on="subscription", how="left", validate="1:1"), "idle")

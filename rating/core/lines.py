@@ -8,16 +8,20 @@ import polars_hash as plh
 
 from rating.core.book import PriceBook
 from rating.core.chain import Charged
-from rating.core.coverage import with_payers
 from rating.core.money import ROUNDED, grouped_sum, round_by_currency
 from rating.core.schema import AMOUNT, INSTANT, LINE, OPERATION, PAYER, QUANTITY, TIER_AMOUNT
+from rating.core.service_periods import with_payers
+from rating.core.subscriptions import plan_of_variant
 
 CHARGE_LINE = pl.Schema(
     {
         "line": pl.String(),  # 32 hex digits, from the line's content (see IDENTITY): stable over reruns
-        "kind": pl.String(),  # usage | fee | minimum | maximum | discount | surcharge | commitment | credit
+        # usage | fee | minimum | maximum | discount | surcharge | commitment | credit | adjustment
+        "kind": pl.String(),
         "customer": pl.String(),
+        "billed_to": pl.String(),  # the customer who pays: the parent, where there is one
         "subscription": pl.String(),
+        "item": pl.String(),  # `plan`, or the add-on
         "plan": pl.String(),
         "price": pl.String(),  # null for an adjustment of the plan
         "price_version": pl.Int32(),  # 0 is the first version of the price
@@ -29,9 +33,12 @@ CHARGE_LINE = pl.Schema(
         "pays": pl.String(),  # ... the line that it paid something of; null but for a credit
         "meter": pl.String(),  # null for a fee and for an adjustment
         "group": pl.String(),  # JSON object of the dimensions that the price matches or is grouped by
+        "adjusts": pl.String(),  # the line of a closed period that an adjustment changes; null for all others
         "period": pl.String(),
         "period_start": INSTANT,
         "period_end": INSTANT,
+        "service_start": INSTANT,  # the part of the period that the line is for: [service_start, service_end)
+        "service_end": INSTANT,
         "quantity": QUANTITY,
         "events": pl.Int64(),  # how many usage events are behind the line
         "amount": AMOUNT,  # exact
@@ -48,6 +55,9 @@ IDENTITY = (
     "period",
     "customer",
     "subscription",
+    "item",
+    "plan",
+    "service_start",
     "kind",
     "price",
     "price_version",
@@ -57,16 +67,26 @@ IDENTITY = (
     "pays",
     "meter",
     "group",
+    "adjusts",
 )
-"""What tells two lines of one run apart; the line's id is the SHA-256 of these as a JSON object, 128 bits of it."""
+"""What tells two lines of one run apart; the line's id is the SHA-256 of these as a JSON object (the instant in
+microseconds since 1970), 128 bits of it."""
 
+LINE_SUMS = pl.Schema({"currency": pl.String(), "lines": pl.Int64(), "amount": AMOUNT, "rounded_amount": ROUNDED})
+"""One row is the sums of lines in one currency."""
+
+LINE_DIGEST = pl.Schema({"line": pl.Binary(), "own": pl.Binary()})
+"""One row is a line: its id, and the SHA-256 of all that it says."""
+
+_BEHIND_ALL = b"\xff" * 17
+_DIGESTED_TOGETHER = 500_000
 _SINCE_EVER = pl.datetime(1, 1, 1, time_zone="UTC", time_unit="us")
 
 
-def tiered_lines(charged: Charged, book: PriceBook, served: pl.DataFrame, period: str) -> pl.LazyFrame:
+def tiered_lines(charged: Charged, book: PriceBook, served: pl.DataFrame) -> pl.LazyFrame:
     """One row for each tier of each line: the line's columns, the tier as a struct in `tiers`."""
     details = charged.tiers.select(*LINE, pl.struct(pl.col(n).cast(t) for n, t in TIER_AMOUNT.items()).alias("tiers"))
-    lines = _describe(charged.lines, book, served, period)
+    lines = _describe(charged.lines, book, served)
     return details.join(lines, on=LINE, nulls_equal=True, validate="m:1").select(CHARGE_LINE.names())
 
 
@@ -82,7 +102,7 @@ def charge_lines(tiered: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
     return gathered.select(CHARGE_LINE.names())
 
 
-def _describe(lines: pl.LazyFrame, book: PriceBook, served: pl.DataFrame, period: str) -> pl.LazyFrame:
+def _describe(lines: pl.LazyFrame, book: PriceBook, served: pl.DataFrame) -> pl.LazyFrame:
     """The columns of CHARGE_LINE but its tiers, and PAYER and `rate`, for lines with their sums."""
     named = lines.join(book.rates.lazy().drop("numbers"), on="rate", validate="m:1").join(
         book.prices.lazy(), on="price", validate="m:1"
@@ -95,7 +115,10 @@ def _describe(lines: pl.LazyFrame, book: PriceBook, served: pl.DataFrame, period
         adjustment=pl.lit(None),
         grant=pl.lit(None),
         pays=pl.lit(None),
-        period=pl.lit(period),
+        adjusts=pl.lit(None),
+        plan=plan_of_variant(),
+        service_start="from",
+        service_end="to",
         price_version=pl.col("version"),
         rounded_amount=round_by_currency("amount", "rounding_digits", "rounding", kinds),
     )
@@ -105,14 +128,28 @@ def _describe(lines: pl.LazyFrame, book: PriceBook, served: pl.DataFrame, period
 
 def with_line_ids(lines: pl.LazyFrame) -> pl.LazyFrame:
     """Add `line` to rows that have all columns of IDENTITY."""
-    content = pl.struct(IDENTITY).struct.json_encode().alias("content")
+    since_1970 = pl.col("service_start").cast(INSTANT).to_physical()  # no text of an instant changes with a library
+    content = pl.struct(*(since_1970 if name == "service_start" else name for name in IDENTITY))
+    content = content.struct.json_encode().alias("content")
     return lines.with_columns(line=plh.concat_str(content).chash.sha2_256().str.slice(0, 32))
 
 
 def totals(lines: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
     """One row a `currency`: the `lines`, their exact `amount` and `rounded_amount`, and the `drift` between them: the
     sum of the rounded amounts less the rounded sum of the exact ones (to the minor unit, half away from zero)."""
+    return totals_of_sums([sums_of(lines)], book)
+
+
+def sums_of(lines: pl.DataFrame) -> pl.DataFrame:
+    """LINE_SUMS of lines."""
     sums = grouped_sum(lines.lazy(), ["currency"], ["amount", "rounded_amount"], pl.len().cast(pl.Int64).alias("lines"))
+    return sums.select(LINE_SUMS.names()).collect().cast(LINE_SUMS)
+
+
+def totals_of_sums(parts: Sequence[pl.DataFrame], book: PriceBook) -> pl.DataFrame:
+    """The totals of lines of which each of `parts` (LINE_SUMS) has some."""
+    every = pl.concat([LINE_SUMS.to_frame(), *parts]).lazy()
+    sums = grouped_sum(every, ["currency"], ["amount", "rounded_amount"], pl.col("lines").sum())
     digits = pl.concat([book.prices, book.adjustments], how="diagonal").select("currency", "currency_digits").unique()
     known = sums.join(digits.lazy(), on="currency", how="left", validate="1:1")
     kinds = [(int(digit), "half_away_from_zero") for digit in digits["currency_digits"].unique()]
@@ -129,6 +166,24 @@ def totals(lines: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
 def digest(lines: pl.DataFrame) -> str:
     """SHA-256 over the SHA-256 of each line as JSON, in the order of their ids: equal for equal lines whatever wrote or
     ordered them."""
+    return digest_of_parts([line_digests(lines)])
+
+
+def line_digests(lines: pl.DataFrame) -> pl.DataFrame:
+    """LINE_DIGEST of lines, sorted by id."""
     content = pl.struct(CHARGE_LINE.names()).struct.json_encode().alias("content")
-    each = lines.lazy().select("line", own=plh.concat_str(content).chash.sha2_256()).sort("line")
-    return hashlib.sha256("".join(each.collect(engine="streaming")["own"]).encode()).hexdigest()
+    each = lines.lazy().select("line", own=plh.concat_str(content).chash.sha2_256())
+    return each.select(pl.all().str.decode("hex")).sort("line").collect(engine="streaming")
+
+
+def digest_of_parts(parts: Sequence[pl.DataFrame]) -> str:
+    """The digest of lines of which each of `parts` (LINE_DIGEST) has some: a sixteenth of the ids at a time, so that
+    many lines need no second copy."""
+    hasher = hashlib.sha256()
+    for first in range(0, 256, 16):
+        bounds = [pl.lit(bytes([end]) if end < 256 else _BEHIND_ALL) for end in (first, first + 16)]
+        sixteenth = [part.filter(pl.col("line") >= bounds[0], pl.col("line") < bounds[1]) for part in parts]
+        ordered = pl.concat([LINE_DIGEST.to_frame(), *sixteenth]).sort("line")
+        for some in ordered.iter_slices(_DIGESTED_TOGETHER):
+            hasher.update("".join(some["own"].bin.encode("hex")).encode())
+    return hasher.hexdigest()

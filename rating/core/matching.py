@@ -10,11 +10,12 @@ from rating.core.bands import rates_in_force
 from rating.core.bands_split import lasts, longest, split
 from rating.core.book import Level, Meter, PriceBook, PriceShape
 from rating.core.buckets import Boundaries, boundaries, clock_column, day_column, instants, size_column, with_buckets
-from rating.core.coverage import period_lengths, with_day, with_payers
-from rating.core.metering import adds_up, converted, measured, metered_events
+from rating.core.coverage import period_lengths, with_day
+from rating.core.metering import adds_up, converted, is_exact, measured, metered_events
 from rating.core.money import grouped_sum
 from rating.core.operators.weight import BEGINS
 from rating.core.schema import INSTANT, PAYER, QUANTITY, property_column
+from rating.core.service_periods import with_payers
 
 PRICED_USAGE = pl.Schema(
     {
@@ -206,6 +207,9 @@ def _in_band(chosen: pl.LazyFrame, book: PriceBook, edges: Boundaries) -> pl.Laz
 def _unpriced(rest: pl.LazyFrame, meter: Meter, served: pl.DataFrame) -> pl.LazyFrame:
     """One row a plan, meter and group values: the `quantity` and `events` that no price of the plan covers."""
     used = rest.filter(pl.col("quantity") != 0) if adds_up(meter) else rest
-    keyed = used.with_columns(meter=pl.lit(meter.key), group=_group(meter.group_by))
-    gathered = _gathered(keyed, meter, ["plan", PAYER, "meter", "group"], served)
-    return grouped_sum(gathered, ["plan", "meter", "group"], ["quantity"], pl.col("events").sum())
+    values = _columns(meter.group_by)
+    each = [] if adds_up(meter) and is_exact(meter) else [PAYER]  # what is rounded is rounded for each payer
+    gathered = _gathered(used, meter, ["plan", *each, *values], served)
+    sums = grouped_sum(gathered, ["plan", *values], ["quantity"], pl.col("events").sum()) if each else gathered
+    named = sums.with_columns(meter=pl.lit(meter.key), group=_group(meter.group_by))
+    return named.select("plan", "meter", "group", "quantity", "events")

@@ -46,6 +46,21 @@ def quotient(amount: pl.Expr, divisor: pl.Expr) -> pl.Expr:
     return amount.cast(AMOUNT) / divisor.cast(AMOUNT)
 
 
+def part(number: pl.Expr, served: pl.Expr, whole: pl.Expr, dtype: pl.Decimal = AMOUNT) -> pl.Expr:
+    """number x served / whole as `dtype`, rounded half to even at its last decimal; 0 <= served <= whole, both whole
+    numbers, whole above zero. By integers and two divisions, so that no product is too large where the result fits."""
+    units = number.cast(dtype).to_physical()
+    size, taken, length = units.abs(), served.cast(pl.Int128), whole.cast(pl.Int128)
+    rest = (size % length) * taken
+    below, left = (size // length) * taken + rest // length, rest % length
+    half = left - (length - left)
+    made = below + ((half > 0) | ((half == 0) & (below % 2 == 1))).cast(pl.Int128)
+    one = pl.lit(10**dtype.scale, dtype=pl.Int128)
+    last_decimal = pl.lit(Decimal(1).scaleb(-dtype.scale), dtype=dtype)
+    decimal = (made // one).cast(dtype) + (made % one).cast(pl.Decimal(38, 0)) * last_decimal
+    return pl.when(units < 0).then(-decimal).otherwise(decimal)
+
+
 def whole(quantity: pl.Expr, size: pl.Expr) -> pl.Expr:
     """How many whole packages of `size` are in a quantity: 0.9 -> 0, size -> 1; nothing for a negative quantity."""
     units, unit = quantity.cast(AMOUNT), size.cast(AMOUNT)
@@ -125,6 +140,12 @@ def _checked(column: str) -> pl.Expr:
     wrapped = gap > (pl.col("__rows") + 1).cast(pl.Decimal(38, 0))
     fails_to_cast = pl.when(wrapped).then(pl.lit(10**20, dtype=pl.Int128)).otherwise(0).cast(AMOUNT)
     return pl.col(column) + fails_to_cast.cast(pl.Decimal(38, 0))
+
+
+def plain_text(amount: pl.Expr) -> pl.Expr:
+    """`plain` of a column."""
+    text = amount.cast(AMOUNT).cast(pl.String)
+    return text.str.strip_chars_end("0").str.strip_chars_end(".")
 
 
 def plain(amount: Decimal) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-from rating.core.about import SharedAllowance
+from rating.core.about import SharedAllowance, window_words
 from rating.core.book import Step, Together
 from rating.core.money import plain
 
@@ -33,6 +33,8 @@ def worded(operation: Operation, unit: str, step: Step | None, allowance: Shared
         return _allowed(begun, operation, numbers, step, allowance)
     if operation["operator"] == "credit":
         return f"{begun} less {_taken(operation)} that prepaid credits paid"
+    if operation["operator"] == "tier":
+        return ", ".join([begun, *_tiered(numbers)])
     if operation["operator"] == "partition":
         return f"{begun}, {_partitioned(operation, step)}"
     if operation["operator"] == "prorate":
@@ -43,6 +45,15 @@ def worded(operation: Operation, unit: str, step: Step | None, allowance: Shared
     joined = " " if words[:1] in "x/+-" else ", "
     less = ", not less than nothing" if _is_cut(operation, numbers) else ""
     return f"{begun}{joined}{words}{less}"
+
+
+def _tiered(numbers: Numbers) -> Iterator[str]:
+    if "served" in numbers:
+        yield f"in tiers whose bounds and flat amounts are x {served_part(numbers)}"
+    if "window" in numbers:
+        window = window_words(numbers["window"])
+        is_first = numbers["earlier"] == "0"
+        yield f"the first of the {window}" if is_first else f"behind {numbers['earlier']} of the same {window}"
 
 
 def served_part(numbers: Numbers) -> str:
@@ -65,11 +76,13 @@ def _allowed(
     begun: str, operation: Operation, numbers: Numbers, step: Step | None, allowance: SharedAllowance | None
 ) -> str:
     taken = f"{begun} less {_taken(operation)} included"
-    if not numbers:
-        return f"{taken} {_of_plan(allowance)}"
+    if not numbers or (step is not None and step.together == "plan"):
+        return f"{taken} {_of_plan(allowance, numbers)}"
     most = []
     if "units" in numbers:
-        most.append(f"up to {numbers['units']}")
+        of_part = f" x {served_part({**numbers, 'by': numbers['prorate']})}" if "served" in numbers else ""
+        used = f", {numbers['earlier']} of them used before" if "earlier" in numbers else ""
+        most.append(f"up to {numbers['units']}{of_part}{used}")
     if "count" in numbers:
         most.append(f"all of the first {_events(int(numbers['count']))}")
     while_both = "while either lasts" if numbers.get("either") == "true" else "while both last"
@@ -79,18 +92,21 @@ def _allowed(
     return f"{taken}: {said}{each}{shared}"
 
 
-def _of_plan(allowance: SharedAllowance | None) -> str:
+def _of_plan(allowance: SharedAllowance | None, numbers: Numbers) -> str:
     if allowance is None:
-        return "in an allowance of the plan"
+        own = f": {numbers['units']}, {numbers['earlier']} of them used before" if numbers else ""
+        return f"in an allowance of the plan{own}"
     prices = " and then ".join(allowance.prices)
     shared = f", shared by {prices}" if len(allowance.prices) > 1 else ""
-    said = f"in allowance {allowance.name} of the plan: {plain(allowance.units)} each period{shared}"
+    used = f", {numbers['earlier']} of them used before" if allowance.window is not None and numbers else ""
+    part = f", {numbers['units']} for the part that is served" if allowance.by is not None and numbers else ""
+    each = allowance.window or "period"
+    said = f"in allowance {allowance.name} of the plan: {plain(allowance.units)} each {each}{part}{used}{shared}"
     if allowance.rollover_maximum:
         said += f", and up to {plain(allowance.rollover_maximum)} not used in the period before"
-    if allowance.used > allowance.units:
-        said += (
-            f" (of {plain(allowance.used)} used in this one, {plain(allowance.used - allowance.units)} were from there)"
-        )
+    own_units = Decimal(numbers.get("units", allowance.units))
+    if allowance.rollover_maximum and allowance.used > own_units:
+        said += f" (of {plain(allowance.used)} used in this one, {plain(allowance.used - own_units)} were from there)"
     return said
 
 

@@ -7,15 +7,16 @@
 | `30_days` | the same with months of 30 days, whatever their length                      | 16 of 30                   |
 
 The parts of a period that is cut into pieces add up to the whole, by each of them. With months of 30 days a date is day
-360 x year + 30 x month + day, so 23 February to 15 March are 22 days in every year.
+360 x year + 30 x month + day, so 23 February to 15 March are 22 days in every year. A period that is no day of such a
+month, the 31st alone, is counted by the calendar.
 """
 
 from typing import Literal
 
 import polars as pl
 
-from rating.core.coverage import with_payers
 from rating.core.schema import PAYER
+from rating.core.service_periods import with_payers
 
 Proration = Literal["seconds", "days", "30_days"]
 
@@ -31,10 +32,13 @@ def parts_of_periods(served: pl.DataFrame) -> pl.DataFrame:
     dated = with_payers(served).with_columns(
         _local_date(name, served["time_zone"]).alias(f"date:{name}") for ends in _SPANS.values() for name in ends
     )
+    is_even = _even_days(*_SPANS["whole"]) > 0
     ways = {
         "seconds": {part: _microseconds(*ends) for part, ends in _SPANS.items()},
         "days": {part: _days(*ends) for part, ends in _SPANS.items()},
-        "30_days": {part: _even_days(*ends) for part, ends in _SPANS.items()},
+        "30_days": {
+            part: pl.when(is_even).then(_even_days(*ends)).otherwise(_days(*ends)) for part, ends in _SPANS.items()
+        },
     }
     parts = [dated.select(PAYER, by=pl.lit(by), **columns).cast(PART) for by, columns in ways.items()]
     return pl.concat(parts)

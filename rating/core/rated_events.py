@@ -28,8 +28,8 @@ from dataclasses import replace
 import polars as pl
 
 from rating.core.book import EXACTLY, Chain, Meter, PriceBook
-from rating.core.chain import by_day, left_at, priced
-from rating.core.coverage import scan_bounds, service_periods, subscribed_usage
+from rating.core.chain import Terms, by_day, left_at, priced
+from rating.core.coverage import scan_bounds, subscribed_usage
 from rating.core.event_lines import LINE_NUMBER, RunMade, events_of_lines
 from rating.core.event_readings import events_of_readings
 from rating.core.event_shares import AMOUNT_DECIMALS, shares
@@ -37,8 +37,11 @@ from rating.core.line_pieces import PRICED_TIER, pieces, whole_pieces
 from rating.core.metering import converted
 from rating.core.money import grouped_sum
 from rating.core.periods import Month
+from rating.core.proration import PART, parts_of_periods
 from rating.core.schema import AMOUNT, INSTANT, LINE, PAYER, QUANTITY
+from rating.core.service_periods import Due, service_periods, usage_payers
 from rating.core.subjects import Usage, with_numbers
+from rating.core.windows import EARLIER
 
 RATED_EVENT = pl.Schema(
     {
@@ -59,13 +62,14 @@ def rated_events(
     subjects: pl.DataFrame,
     subscriptions: pl.DataFrame,
     book: PriceBook,
-    month: Month,
+    due: Month | Due,
     lines: pl.DataFrame,
 ) -> Iterator[pl.DataFrame]:
     """RATED_EVENT of `lines`, the CHARGE_LINE that `rating.rate` has made of the same arguments; a frame for each meter
     and chain, in no order of rows that means anything."""
-    served = service_periods(subscriptions, month)
-    start, end = scan_bounds(served, month)
+    served = service_periods(subscriptions, due)
+    terms = Terms(book, parts_of_periods(served) if any(map(_prorates, book.chains)) else PART.to_frame())
+    start, end = scan_bounds(served, due)
     in_scan = usage.between(start, end).events
     paid = subscribed_usage(in_scan, with_numbers(subjects, usage.subjects), served)
     numbered = lines.with_row_index("owner").with_columns(pl.col("owner").cast(pl.Int32))
@@ -86,8 +90,13 @@ def rated_events(
         weighed = _in_proportion(rows, known.select("owner", amount=pl.col("quantity").cast(AMOUNT)))
         yield _named(_of_lines_by_weight(weighed, known, AMOUNT_DECIMALS), lines)
     for chain, events, own in finer.by_chain(book):
-        yield _named(_step_by_step(events, own, chain, book), lines)
+        yield _named(_step_by_step(events, own, chain, served, terms), lines)
     yield _without_events(numbered.filter(~pl.col("owner").is_in(pl.concat(found_lines).implode())))
+
+
+def _prorates(chain: Chain) -> bool:
+    """Whether tiers or included units are those of a part of the period."""
+    return chain.prorates_tiers or any(step.prorates for step in chain.before)
 
 
 class _Finer:
@@ -144,16 +153,18 @@ def _in_proportion(rows: pl.DataFrame, metered: pl.DataFrame) -> pl.DataFrame:
     return made.with_columns(quantity="share").rename({"share": "weight"}).drop("tier")
 
 
-def _step_by_step(rows: pl.DataFrame, lines: pl.DataFrame, chain: Chain, book: PriceBook) -> pl.DataFrame:
+def _step_by_step(
+    rows: pl.DataFrame, lines: pl.DataFrame, chain: Chain, served: pl.DataFrame, terms: Terms
+) -> pl.DataFrame:
     """Events run through the steps that see events, as the chain does it; what is left goes on by days and lines."""
-    left = left_at(_keyed(rows, lines), "event", chain, book)
+    left = left_at(_keyed(rows, lines, chain, served), "event", chain, terms)
     if chain.tier_level == "event":
-        made = priced(left.with_columns(as_priced="quantity", as_metered="metered"), chain, book)
+        made = priced(left.with_columns(as_priced="quantity", as_metered="metered"), chain, terms)
         quantity = pl.when(pl.col("as_priced") == pl.col("as_metered")).then("quantity").otherwise("metered")
         amounts = made.select("owner", "event", "time", "tier", quantity=quantity, weight="amount")
         return _of_totals(amounts.collect(), lines)
     if chain.tier_level == "day" or any(step.level == "day" for step in chain.before):
-        by_days = _of_days(left, lines, chain, book).rename({"share": "weight"})
+        by_days = _of_days(left, lines, chain, terms).rename({"share": "weight"})
         if chain.tier_level == "day":
             return _of_totals(by_days, lines)
         return _of_lines_by_weight(by_days.drop("tier"), lines, AMOUNT_DECIMALS)
@@ -161,11 +172,14 @@ def _step_by_step(rows: pl.DataFrame, lines: pl.DataFrame, chain: Chain, book: P
     return _of_lines_by_weight(weighted.collect(), lines, AMOUNT_DECIMALS)
 
 
-def _keyed(rows: pl.DataFrame, lines: pl.DataFrame) -> pl.LazyFrame:
-    """Rows as a chain takes them, with numbers for the names in LINE: in the order of the names, where that matters."""
-    names = ("subscription", "price", "meter", "group")
-    numbers = [pl.col(name).rank("dense").cast(pl.Int32) for name in names]
-    keys = lines.select("owner", "rate", "pool", *numbers).rename({"subscription": PAYER})
+def _keyed(rows: pl.DataFrame, lines: pl.DataFrame, chain: Chain, served: pl.DataFrame) -> pl.LazyFrame:
+    """Rows as a chain takes them, with numbers for the names in LINE: in the order of the names, where that matters;
+    and what was metered before each line in its window."""
+    names = [pl.col(name).rank("dense").cast(pl.Int32) for name in ("price", "meter", "group")]
+    of_stretch = ["subscription", "item", "service_start"]
+    payers = usage_payers(served).select(PAYER, *of_stretch[:2], service_start="from")
+    paid = lines.join(payers, on=of_stretch, validate="m:1", maintain_order="left")
+    keys = paid.select("owner", "rate", "pool", PAYER, *names, *_earlier(chain))
     quantity = pl.col("quantity").cast(AMOUNT)
     unknown = {"size_from": QUANTITY, "allowed": AMOUNT}  # what a plan's allowance covers is known of lines alone
     absent = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in unknown.items() if name not in rows.columns]
@@ -173,11 +187,23 @@ def _keyed(rows: pl.DataFrame, lines: pl.DataFrame) -> pl.LazyFrame:
     return each.join(keys.lazy(), on="owner", validate="m:1")
 
 
-def _of_days(left: pl.LazyFrame, lines: pl.DataFrame, chain: Chain, book: PriceBook) -> pl.DataFrame:
+def _earlier(chain: Chain) -> Iterator[pl.Expr]:
+    """What was metered before each line, as its operations tell it."""
+    if not chain.goes_on:
+        return
+    allowed = [place for place, step in enumerate(chain.before) if step.operator == "allow"]
+    told = [("tier", 0, EARLIER), *(("allow", nth, f"{EARLIER}_{place}") for nth, place in enumerate(allowed))]
+    for operator, nth, name in told:
+        own = pl.col("operations").list.filter(pl.element().struct.field("operator") == operator)
+        numbers = own.list.get(nth, null_on_oob=True).struct.field("numbers")
+        yield numbers.str.json_path_match("$.earlier").fill_null("0").cast(AMOUNT).alias(name)
+
+
+def _of_days(left: pl.LazyFrame, lines: pl.DataFrame, chain: Chain, terms: Terms) -> pl.DataFrame:
     """Events with their share of what the steps and tiers that see days make of each: a quantity, or an amount."""
     rows = left.collect()
     keys = rows.select("owner", *LINE).unique()
-    days = left_at(by_day(rows.lazy()).with_columns(entered="quantity"), "day", chain, book)
+    days = left_at(by_day(rows.lazy()).with_columns(entered="quantity"), "day", chain, terms)
     steps, before = [], "entered"
     for place, step in enumerate(chain.before):
         if step.level == "day":
@@ -187,7 +213,7 @@ def _of_days(left: pl.LazyFrame, lines: pl.DataFrame, chain: Chain, book: PriceB
     none = pl.lit([], dtype=pl.List(pl.Struct({"operator": pl.String, "before": AMOUNT, "after": AMOUNT})))
     traced = days.with_columns(weight="entered", quantities=pl.concat_list(steps) if steps else none)
     made = (
-        priced(traced, chain, book)
+        priced(traced, chain, terms)
         if chain.tier_level == "day"
         else traced.with_columns(tier=pl.lit(None, dtype=pl.Int32), amount="quantity")
     )

@@ -1,4 +1,5 @@
-"""A rating run's arithmetic: a pure function from (usage, who pays, price book, month) to charge lines and a report.
+"""A rating run's arithmetic: a pure function from (usage, who pays, price book, what is due) to charge lines and a
+report.
 
 One lazy query for all customers and all prices. The loops go over families of meters and over the few shapes
 that prices have, and build that query; nothing loops over customers, prices, tiers or events.
@@ -6,16 +7,16 @@ that prices have, and build that query; nothing loops over customers, prices, ti
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 import polars as pl
 
 from rating.core.adjustments import adjusted
 from rating.core.aggregation import match_sums
-from rating.core.allowances import rolled_over, rolls_over, with_allowed
+from rating.core.allowances import ROLLED_OVER, rolled_over, rolls_over, with_allowed
 from rating.core.book import PriceBook
 from rating.core.chain import charge
-from rating.core.coverage import coverage, scan_bounds, service_periods, subscribed_usage, unsubscribed_usage
+from rating.core.coverage import coverage, scan_bounds, subscribed_usage, unsubscribed_usage
 from rating.core.credits.bills import NO_CREDITS, Credits, billed
 from rating.core.credits.burning import Burnt
 from rating.core.credits.units import with_credit_steps, without_credited_units
@@ -27,9 +28,11 @@ from rating.core.money import grouped_sum, overflow_checked
 from rating.core.periods import Month
 from rating.core.proration import parts_of_periods
 from rating.core.rounding import rounded_together
-from rating.core.schema import QUANTITY
+from rating.core.schema import PAYER, QUANTITY
+from rating.core.service_periods import Due, periods_before, reported_bounds, service_periods
 from rating.core.standing import fee_usage, unused
 from rating.core.subjects import Usage, frame_key, with_numbers
+from rating.core.windows import Windows, filling, filling_rates, windows_of
 
 UNPRICED = pl.Schema(
     {"plan": pl.String(), "meter": pl.String(), "group": pl.String(), "quantity": QUANTITY, "events": pl.Int64()}
@@ -51,25 +54,70 @@ class Rated:
     burnt: list[Burnt] = field(default_factory=list)  # the ledgers of prepaid credits, one for each end of a period
 
 
+@dataclass(frozen=True)
+class RatedPart:
+    """What some of the customers came to: the lines, sorted by id, and their usage that no price covers."""
+
+    lines: pl.DataFrame  # CHARGE_LINE
+    unpriced: pl.DataFrame  # UNPRICED
+    burnt: list[Burnt]
+
+
 def rate(
     usage: Usage,
     subjects: pl.DataFrame,
     subscriptions: pl.DataFrame,
     book: PriceBook,
-    month: Month,
+    due: Month | Due,
     carried: pl.LazyFrame | None = None,
     credits: Credits | None = None,
 ) -> Rated:
-    """Rate `month`.
+    """Rate the billing periods of a month, or what is `due`.
 
     `usage` has the book's properties as columns and holds at least the events within `coverage.scan_bounds`; `subjects`
     is SUBJECT, `subscriptions` SUBSCRIPTION. Where a meter carries usage over (`metering.carries`), the events before
     those bounds count too: they are in `usage`, or `carried` is the `carried_readings` of those that are not. Where
-    an allowance of a plan rolls over (`allowances.rolls_over`), the events of the month before are in `usage` too.
+    an allowance of a plan rolls over (`allowances.rolls_over`), or something is counted over a window (windows.py), the
+    events of the periods before are in `usage` too: `usage_bounds` has them all.
     `credits` are the grants that pay for it. Raises AmountOverflow when an amount does not fit.
     """
+    made = rate_part(usage, subjects, subscriptions, book, due, carried, credits)
+    unsubscribed, unmetered = uncharged(usage, subjects, subscriptions, book, due)
+    sums = totals(made.lines, book)
+    return Rated(made.lines, sums, made.unpriced, unsubscribed, unmetered, digest(made.lines), made.burnt)
+
+
+def rate_part(
+    usage: Usage,
+    subjects: pl.DataFrame,
+    subscriptions: pl.DataFrame,
+    book: PriceBook,
+    due: Month | Due,
+    carried: pl.LazyFrame | None = None,
+    credits: Credits | None = None,
+) -> RatedPart:
+    """The same without what needs all customers at once: for those of `subjects` and `subscriptions`, who may be some
+    of them. What a customer comes to does not depend on the others. Raises AmountOverflow."""
     with overflow_checked():
-        return _rated(usage, subjects, subscriptions, book, month, carried, credits or NO_CREDITS)
+        return _rated(usage, subjects, subscriptions, book, due, carried, credits or NO_CREDITS)
+
+
+def uncharged(
+    usage: Usage, subjects: pl.DataFrame, subscriptions: pl.DataFrame, book: PriceBook, due: Month | Due
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The usage without a subscription, and the events that no meter counts, of all customers: see Rated."""
+    reported = usage.between(*reported_bounds(due))
+    numbered = with_numbers(subjects, usage.subjects)
+    unsubscribed, unmetered = reported.once(
+        lambda: ("uncharged", book.meters, frame_key(numbered), frame_key(subscriptions.drop("plan"))),
+        lambda: pl.collect_all(
+            [
+                unsubscribed_usage(reported, numbered, subscriptions, due),
+                unmetered_events(reported.events, book.meters).sort("type"),
+            ]
+        ),
+    )
+    return unsubscribed, unmetered
 
 
 def _rated(
@@ -77,56 +125,58 @@ def _rated(
     subjects: pl.DataFrame,
     subscriptions: pl.DataFrame,
     book: PriceBook,
-    month: Month,
+    due: Month | Due,
     carried: pl.LazyFrame | None,
     credits: Credits,
-) -> Rated:
+) -> RatedPart:
     """Each stage is collected before the next one is built: a query of a few stages is planned several times as fast
     as one of all of them, and runs as fast."""
     book = with_credit_steps(book, credits)
-    served = service_periods(subscriptions, month)
+    served = service_periods(subscriptions, due)
     numbered = with_numbers(subjects, usage.subjects)
-    in_scan = usage.between(*scan_bounds(served, month))
-    matches = _matched(usage, numbered, served, book, month, carried)
-    used = _used(matches).collect().lazy()
-    before = _rolled_over(usage, numbered, subscriptions, book, month.before())
-    due = pl.concat([used, unused(used, book, served), fee_usage(book, served)], how="diagonal").collect().lazy()
-    units = without_credited_units(with_allowed(due, served, book, before), credits, served, book)
-    lines = _lines(units.usage, book, served, month)
-    made = billed(adjusted(rounded_together(lines, book), served, book, str(month)), credits, served, book, units.burnt)
-    unpriced = pl.concat([UNPRICED.to_frame(eager=False), *(f for m in matches for f in m.unpriced)])
-    sums = grouped_sum(unpriced, _UNPRICED_KEY, ["quantity"], pl.col("events").sum()).sort(_UNPRICED_KEY)
-    unsubscribed, unmetered = in_scan.once(
-        lambda: ("uncharged", book.meters, frame_key(numbered), frame_key(subscriptions.drop("plan"))),
-        lambda: pl.collect_all(
-            [
-                unsubscribed_usage(in_scan, numbered, subscriptions, month),
-                unmetered_events(in_scan.between(*month.bounds(UTC)).events, book.meters).sort("type"),
-            ]
-        ),
-    )
+    bounds = scan_bounds(served, due)
+    matches = _matched(usage, numbered, served, book, bounds, carried)
+    priced, unpriced = pl.collect_all([_used(matches), _unpriced(matches)])
+    used = priced.lazy()
+    before = _rolled_over(usage, numbered, subscriptions, book, served)
+    owed = pl.concat([used, unused(used, book, served), fee_usage(book, served)], how="diagonal").collect().lazy()
+    windows = windows_of(subscriptions, served, book)
+    allowed, earlier = _allowed(owed, before, windows, _earlier(usage, numbered, windows, book), book, served)
+    units = without_credited_units(allowed, credits, served, book)
+    lines = _lines(pl.concat([units.usage, *earlier], how="diagonal"), book, served, windows)
+    made = billed(adjusted(rounded_together(lines, book), served, book), credits, served, book, units.burnt)
     assert made.lines.schema == CHARGE_LINE
     assert made.lines["line"].is_unique().all(), "a charge line's id must be unique"
-    return Rated(
-        made.lines, totals(made.lines, book), sums.collect(), unsubscribed, unmetered, digest(made.lines), made.burnt
-    )
+    return RatedPart(made.lines, unpriced, made.burnt)
 
 
-def _lines(due: pl.LazyFrame, book: PriceBook, served: pl.DataFrame, month: Month) -> pl.DataFrame:
-    """CHARGE_LINE of usage and fees, each rounded by itself."""
-    tiered = pl.collect_all(
-        [tiered_lines(part, book, served, str(month)) for part in charge(due, book, parts_of_periods(served))]
-    )
-    return charge_lines([part.lazy() for part in tiered]).collect()
+def _lines(due: pl.LazyFrame, book: PriceBook, served: pl.DataFrame, windows: Windows | None) -> pl.DataFrame:
+    """CHARGE_LINE of usage and fees, each rounded by itself.
+
+    In memory, the rows of lines take half the time that streaming takes (docs/decisions/0006-aggregate-first.md). Not
+    so chains that sum over windows, where an overflow would wrap silently, or that have a row for each event.
+    """
+    charged = charge(due, book, parts_of_periods(served), windows)
+    tiered = [tiered_lines(part, book, served) for part in charged]
+    few = [windows is None and chain.level == "line" and chain.tier_together == "row" for chain in book.chains]
+    parts = [
+        *pl.collect_all([part for part, is_few in zip(tiered, few, strict=True) if is_few], engine="in-memory"),
+        *pl.collect_all([part for part, is_few in zip(tiered, few, strict=True) if not is_few], engine="streaming"),
+    ]
+    return charge_lines([part.lazy() for part in parts]).collect(engine="in-memory")
 
 
-def usage_bounds(subscriptions: pl.DataFrame, book: PriceBook, month: Month) -> tuple[datetime | None, datetime]:
-    """The instants that hold every event that `rate` needs for `month`: [first, last); null: from the first on."""
-    start, end = scan_bounds(service_periods(subscriptions, month), month)
+def usage_bounds(subscriptions: pl.DataFrame, book: PriceBook, due: Month | Due) -> tuple[datetime | None, datetime]:
+    """The instants that hold every event that `rate` needs: [first, last); null: from the first on."""
+    served = service_periods(subscriptions, due)
+    start, end = scan_bounds(served, due)
     if carries(book.meters):
         return None, end
     if rolls_over(book):
-        start, _ = scan_bounds(service_periods(subscriptions, month.before()), month.before())
+        start, _ = scan_bounds(pl.concat([periods_before(subscriptions, served), served]), due)
+    windows = windows_of(subscriptions, served, book)
+    if windows is not None and windows.earlier.height:
+        start = min(start, scan_bounds(windows.earlier, due)[0])
     return start, end
 
 
@@ -135,11 +185,11 @@ def _matched(
     subjects: pl.DataFrame,
     served: pl.DataFrame,
     book: PriceBook,
-    month: Month,
+    bounds: tuple[datetime, datetime],
     carried: pl.LazyFrame | None = None,
 ) -> list[Matched]:
-    """What was used in the periods of `month`, by the prices that it meets. `subjects` have numbers."""
-    start, end = scan_bounds(served, month)
+    """What was used in the periods of `served`, by the prices that it meets. `subjects` have numbers."""
+    start, end = bounds
     in_scan = usage.between(start, end)
     paid = subscribed_usage(in_scan.events, subjects, served)
     known = pl.LazyFrame(schema=CARRIED) if carried is None else carried
@@ -159,9 +209,48 @@ def _used(matches: Iterable[Matched]) -> pl.LazyFrame:
     return pl.concat([PRICED_USAGE.to_frame(eager=False), *(f for m in matches for f in m.priced)], how="diagonal")
 
 
+def _unpriced(matches: Iterable[Matched]) -> pl.LazyFrame:
+    """UNPRICED, sorted."""
+    rows = pl.concat([UNPRICED.to_frame(eager=False), *(f for m in matches for f in m.unpriced)])
+    return grouped_sum(rows, _UNPRICED_KEY, ["quantity"], pl.col("events").sum()).sort(_UNPRICED_KEY)
+
+
 def _rolled_over(
-    usage: Usage, subjects: pl.DataFrame, subscriptions: pl.DataFrame, book: PriceBook, month: Month
+    usage: Usage, subjects: pl.DataFrame, subscriptions: pl.DataFrame, book: PriceBook, served: pl.DataFrame
 ) -> pl.LazyFrame:
-    """ROLLED_OVER from `month` into the next one."""
-    served = service_periods(subscriptions, month)
-    return rolled_over(lambda: _used(_matched(usage, subjects, served, book, month)), served, book)
+    """ROLLED_OVER into the periods of `served` (SERVICE_PERIOD)."""
+    if not rolls_over(book):
+        return pl.LazyFrame(schema=ROLLED_OVER)
+    before = periods_before(subscriptions, served)
+    if before.is_empty():
+        return pl.LazyFrame(schema=ROLLED_OVER)
+    bounds = before.select(pl.col("period_start").min(), pl.col("period_end").max()).row(0)
+    return rolled_over(_used(_matched(usage, subjects, before, book, bounds)), before, book)
+
+
+def _earlier(usage: Usage, subjects: pl.DataFrame, windows: Windows | None, book: PriceBook) -> list[pl.LazyFrame]:
+    """PRICED_USAGE of the windows before the periods that are rated, of what fills something there; or nothing."""
+    if windows is None or windows.earlier.is_empty():
+        return []
+    bounds = windows.earlier.select(pl.col("period_start").min(), pl.col("period_end").max()).row(0)
+    used = _used(_matched(usage, subjects, windows.earlier, filling(book), bounds))
+    behind = pl.col(PAYER) + pl.lit(windows.own, dtype=pl.UInt32)  # as in `windows.served`
+    return [used.join(filling_rates(book), on="rate", how="semi").with_columns(behind).collect().lazy()]
+
+
+def _allowed(
+    owed: pl.LazyFrame,
+    before: pl.LazyFrame,
+    windows: Windows | None,
+    earlier: list[pl.LazyFrame],
+    book: PriceBook,
+    served: pl.DataFrame,
+) -> tuple[pl.LazyFrame, list[pl.LazyFrame]]:
+    """`owed` and `earlier` (PRICED_USAGE) with what allowances of plans cover of them."""
+    if windows is None:
+        return with_allowed(owed, served, book, before), earlier
+    every = with_allowed(pl.concat([owed, *earlier], how="diagonal"), windows.served, book, before, windows)
+    if not earlier:
+        return every, []
+    is_own = pl.col(PAYER) < windows.own
+    return every.filter(is_own), [every.filter(~is_own)]

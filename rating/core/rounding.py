@@ -21,7 +21,8 @@ from rating.core.book import PriceBook
 from rating.core.money import ROUNDED, ZERO, round_by_currency
 from rating.core.schema import AMOUNT
 
-_TOGETHER = {"price": ["subscription", "price"], "subscription": ["subscription", "currency"]}
+_PERIOD = ["subscription", "period_start"]
+_TOGETHER = {"price": [*_PERIOD, "item", "price"], "subscription": [*_PERIOD, "currency"]}
 _KINDS = ["rounding_digits", "rounding"]
 
 

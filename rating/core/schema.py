@@ -42,14 +42,23 @@ SUBJECT = pl.Schema({"subject": pl.String(), "customer": pl.String()})
 SUBSCRIPTION = pl.Schema(
     {
         "subscription": pl.String(),
+        "item": pl.String(),  # `plan`, or the key of an add-on beside it
         "customer": pl.String(),
+        "billed_to": pl.String(),  # the customer who pays: the parent, where there is one
         "plan": pl.String(),
+        "seats": QUANTITY,
+        "state": pl.String(),  # active | trial: nothing is charged
         "time_zone": pl.String(),
+        "interval": pl.String(),  # of its billing periods, as CYCLE has it (rating/core/cycles.py), here and below
+        "intervals": pl.Int64(),
+        "anchor": INSTANT,
+        "began_at": INSTANT,  # when the item was first charged for
         "starts_at": INSTANT,
         "ends_at": INSTANT,  # null: open end
     }
 )
-"""One row is one subscription of a customer to a plan, in force on [`starts_at`, `ends_at`)."""
+"""One row is one item of a subscription of a customer on [`starts_at`, `ends_at`), in which nothing of it changes. Most
+subscriptions have one row: their plan, from their start to their end."""
 
 
 def property_column(name: str) -> str:
@@ -108,6 +117,9 @@ RATE = pl.Schema(
         "flat_when_unused": pl.Boolean(),  # whether usage of zero pays the flat amount of its tier
         "per": pl.Int64(),  # so many units cost `unit_amount`
         "size": pl.String(),  # cliff only: the property that measures one event
+        "tiers_by": pl.String(),  # its tiers are those of the served part of the period, counted so; null: of the whole
+        "window_interval": pl.String(),  # what fills its tiers and included units (rating/core/windows.py); null: ...
+        "window_intervals": pl.Int64(),  # ... what each line is made of
         "numbers": pl.List(pl.String()),  # the numbers of each step of the chain, as JSON, to show
     }
 )
@@ -187,7 +199,15 @@ WEIGHT = pl.Schema(
 )
 """One row is the numbers of one `weight` of a rate (operators/weight.py); null where it has none."""
 
-ALLOW = pl.Schema({**_STEP_OF_RATE, "units": AMOUNT, "count": pl.Int64(), "either": pl.Boolean()})
+ALLOW = pl.Schema(
+    {
+        **_STEP_OF_RATE,
+        "units": AMOUNT,
+        "count": pl.Int64(),
+        "either": pl.Boolean(),
+        "prorate": pl.String(),  # how the part of the period that `units` are for is counted; null: it is the whole
+    }
+)
 """One row is the numbers of one `allow` of a rate (operators/allow.py)."""
 
 CLAMP = pl.Schema(
@@ -233,7 +253,15 @@ ADJUSTMENT = pl.Schema(
 )
 """One row is one adjustment of a plan, or of one version of one of its prices (rating/core/adjustments.py)."""
 
-PLAN_FEE = pl.Schema({"plan": pl.String(), "price": pl.String(), "due": pl.String()})
+PLAN_FEE = pl.Schema(
+    {
+        "plan": pl.String(),
+        "price": pl.String(),
+        "due": pl.String(),
+        "per_seat": pl.Boolean(),  # whether its quantity is the number of seats
+        "prorates": pl.Boolean(),
+    }
+)
 """One row is one fee of a plan, and when it is `due`: in_advance and in_arrears, at the beginning and the end of what
 is served of each period; at_start, once, when the subscription begins."""
 
@@ -243,8 +271,11 @@ PLAN_ALLOWANCE = pl.Schema(
         "price": pl.String(),
         "allowance": pl.String(),
         "place": pl.Int32(),  # of the price among those that use the allowance, from 0
-        "units": AMOUNT,  # in each billing period
+        "units": AMOUNT,  # in each billing period, or each window
         "rollover_maximum": AMOUNT,  # 0: nothing rolls over
+        "by": pl.String(),  # `units` are prorated, counted so (rating/core/proration.py); null: they are not
+        "window_interval": pl.String(),  # of its windows (rating/core/windows.py); null: billing periods
+        "window_intervals": pl.Int64(),
     }
 )
 """One row is one price of a plan that uses an allowance of it (core/allowances.py); (`plan`, `price`) is unique."""

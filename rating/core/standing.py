@@ -5,27 +5,39 @@ from decimal import Decimal
 import polars as pl
 
 from rating.core.book import PriceBook, PriceShape
-from rating.core.coverage import with_payers
 from rating.core.matching import PRICED_USAGE
 from rating.core.schema import PAYER, QUANTITY
+from rating.core.service_periods import usage_payers, with_payers
 
 _METERED = pl.Schema(
     {"plan": pl.String(), "price": pl.String(), "cell": pl.Int32(), "meter": pl.String(), "group": pl.String()}
 )
-_NOTHING = {"quantity": pl.lit(Decimal(0), dtype=QUANTITY), "events": pl.lit(0, dtype=pl.Int64)}
+_ZERO = pl.lit(Decimal(0), dtype=QUANTITY)
+_WHOLE = ["whole", "split"]
+_BY_SEAT = pl.col("per_seat") & pl.col(
+    "prorates"
+)  # of each part of the period in which the number of seats is the same
 
 
 def fee_usage(book: PriceBook, served: pl.DataFrame) -> pl.LazyFrame:
-    """PRICED_USAGE of nothing for each fee of a plan that a subscription in force in the period owes.
+    """PRICED_USAGE for each fee of a plan that a subscription in force in the period owes: of its seats, where the
+    fee is for each of them, else of nothing.
 
     The version in force at the instant at which it is due is the one charged, and charged whole.
     """
     last = pl.col("to") - pl.duration(microseconds=1)
     fees = with_payers(served).lazy().join(book.fees.lazy(), on="plan")
-    owed = fees.filter((pl.col("due") != "at_start") | (pl.col("starts_at") == pl.col("from")))
-    at = pl.when(pl.col("due") == "in_arrears").then(last).otherwise("from")
+    is_at_end = pl.col("due") == "in_arrears"
+    is_first = (pl.col("due") != "at_start") | (pl.col("began_at") == pl.col("from"))
+    owed = fees.filter(is_first, ~is_at_end | (pl.col("bills") == "all"), pl.col("part").is_in(_WHOLE) | _BY_SEAT)
+    owed = owed.filter(~_BY_SEAT | (pl.col("part") != "split"))
+    at = pl.when(is_at_end).then(last).otherwise("from")
+    seats = pl.when(is_at_end).then("seats_at_end").otherwise("seats")
     no_meter = pl.lit(None, dtype=pl.String)
-    return _of_nothing(_in_force(owed.with_columns(at=at, cell=0, meter=no_meter, group=pl.lit("{}")), book))
+    dated = owed.with_columns(
+        at=at, cell=0, meter=no_meter, group=pl.lit("{}"), quantity=pl.when("per_seat").then(seats).otherwise(_ZERO)
+    )
+    return _standing(_in_force(dated, book))
 
 
 def unused(priced: pl.LazyFrame, book: PriceBook, served: pl.DataFrame) -> pl.LazyFrame:
@@ -36,9 +48,9 @@ def unused(priced: pl.LazyFrame, book: PriceBook, served: pl.DataFrame) -> pl.La
     prices = pl.concat([_METERED.to_frame(), *map(_metered, book.shapes)]).join(charging, on="price", how="semi")
     if prices.is_empty():
         return PRICED_USAGE.to_frame(eager=False)
-    owed = with_payers(served).lazy().join(prices.lazy(), on="plan").with_columns(at="from")
+    owed = usage_payers(served).lazy().join(prices.lazy(), on="plan").with_columns(at="from", quantity=_ZERO)
     charged = _in_force(owed, book).filter("flat_when_unused")
-    return _of_nothing(charged.join(priced, on=[PAYER, "price", "meter"], how="anti"))
+    return _standing(charged.join(priced, on=[PAYER, "price", "meter"], how="anti"))
 
 
 def _metered(shape: PriceShape) -> pl.DataFrame:
@@ -56,8 +68,9 @@ def _in_force(prices: pl.LazyFrame, book: PriceBook) -> pl.LazyFrame:
     return versions.filter(pl.col("at") >= pl.col("effective_from"), pl.col("at") < pl.col("effective_to"))
 
 
-def _of_nothing(rates: pl.LazyFrame) -> pl.LazyFrame:
-    """PRICED_USAGE of zero for each payer, price, rate, meter and group."""
-    keys = [PAYER, "price", "rate", "meter", "group"]
+def _standing(rates: pl.LazyFrame) -> pl.LazyFrame:
+    """PRICED_USAGE of the `quantity`, without an event, for each payer, price, rate, meter and group."""
+    keys = [PAYER, "price", "rate", "meter", "group", "quantity"]
     empty = {name: pl.lit(None, dtype=dtype) for name, dtype in PRICED_USAGE.items() if name not in keys}
-    return rates.select(*keys, **{**empty, **_NOTHING}).select(PRICED_USAGE.names())
+    rows = rates.select(*keys, **{**empty, "events": pl.lit(0, dtype=pl.Int64)})
+    return rows.select(PRICED_USAGE.names()).cast(PRICED_USAGE)

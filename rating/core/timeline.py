@@ -24,7 +24,8 @@ CHANGE = pl.Schema(
         "sequence": pl.Int64(),  # in which changes were recorded; unique
         "plan": pl.String(),  # null: as before, here and below
         "seats": QUANTITY,
-        "state": pl.String(),  # active | trial | paused | ended
+        "state": pl.String(),  # active | trial | paused | ended | after_trial: active, where it was a trial until then
+        "prices": pl.String(),  # prices that stand in for those of the plan: `{"price": "other"}`, keys in order
     }
 )
 """One row is one change of a subscription."""
@@ -38,13 +39,16 @@ SEGMENT = pl.Schema(
         "plan": pl.String(),
         "seats": QUANTITY,
         "state": pl.String(),  # active | trial
+        "prices": pl.String(),
     }
 )
 """One row is one item of a subscription on [`from`, `to`), in which nothing of it changes. Where it is paused or has
 ended there is no row."""
 
-_VALUES = ["plan", "seats", "state"]
+NO_PRICES = "{}"
+_VALUES = ["plan", "seats", "state", "prices"]
 _IN_FORCE = ("active", "trial")
+AFTER_TRIAL = "after_trial"
 
 
 def known_at(changes: pl.DataFrame, instant: datetime) -> pl.DataFrame:
@@ -59,10 +63,12 @@ def segments(changes: pl.DataFrame) -> pl.DataFrame:
     """
     of_items = _of_items(changes.lazy())
     by = ["subscription", "item"]
-    ordered = of_items.sort(*by, "effective_at", "sequence")
+    ordered = of_items.sort(*by, "effective_at", "sequence").with_columns(state=_said_state(by))
     filled = ordered.with_columns(pl.col(_VALUES).forward_fill().over(by))
     known = filled.filter(pl.col("plan").is_not_null()).with_columns(
-        pl.col("state").fill_null("active"), pl.col("seats").fill_null(1).cast(QUANTITY)
+        pl.col("state").fill_null("active"),
+        pl.col("seats").fill_null(1).cast(QUANTITY),
+        pl.col("prices").fill_null(NO_PRICES),
     )
     last = known.unique([*by, "effective_at"], keep="last", maintain_order=True)
     before = [pl.col(name).shift(1).over(by) for name in _VALUES]
@@ -77,3 +83,11 @@ def _of_items(changes: pl.LazyFrame) -> pl.LazyFrame:
     items = changes.filter(pl.col("item").is_not_null()).select("subscription", "item").unique()
     common = changes.filter(pl.col("item").is_null()).drop("item").join(items, on="subscription")
     return pl.concat([changes.filter(pl.col("item").is_not_null()), common.select(CHANGE.names())])
+
+
+def _said_state(by: list[str]) -> pl.Expr:
+    """The state that each change says: the end of a trial says nothing of what was paused or has ended by then."""
+    is_over = (pl.col("state") == AFTER_TRIAL).fill_null(False)
+    said = pl.when(~is_over).then("state")
+    before = said.forward_fill().over(by)
+    return pl.when(is_over & (before == "trial")).then(pl.lit("active")).otherwise(said)

@@ -40,7 +40,7 @@ def forget_history(engine: Engine, run: dict[str, Any]) -> None:
             connection.execute(delete(table))
         connection.execute(insert(changes).values(sequence=0, recorded_at=engine.now()))
         for c in known:
-            row = {"key": c.key, "change": 0, "name": c.name, "time_zone": c.time_zone}
+            row = {"key": c.key, "change": 0, "name": c.name, "time_zone": c.time_zone, "parent": c.parent}
             connection.execute(insert(customer_versions).values(row))
             for subject in c.subjects:
                 connection.execute(insert(subject_versions).values(subject=subject, change=0, customer=c.key))

@@ -39,6 +39,7 @@ def schema(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         client.put("/v1/catalog", json=CATALOG)
         client.put("/v1/customers/acme", json={})
         client.put("/v1/subscriptions/acme-pro", json=SUBSCRIPTION)
+        client.post("/v1/subscriptions/acme-pro/changes", json={"at": "now", "seats": "2"})
         client.post("/v1/events", json=[event("1"), event("2", time="soon")])
         client.post("/v1/rating-runs", json={"period": "2026-09"})
         for staged in ([event("1")], [event("3"), event("4", time="soon")]):

@@ -43,8 +43,14 @@ def test_every_charge_written_out_compiles_to_itself(catalog: dict[str, Any]) ->
 
 
 def assert_written_out(charge: Any) -> None:
-    written = load_catalog(chain_document(explicit(charge))).prices["p"]
-    again = written.versions[0].charge()
+    settings: dict[str, Any] = {} if charge.tiers_by is None else {"prorate_tiers": charge.tiers_by}
+    if charge.window is not None:
+        interval, intervals = charge.window
+        window = {"window": {"interval": interval, "intervals": intervals}}
+        settings |= {"on_change": "continue"} if interval == "period" else window
+    written = load_catalog(chain_document(explicit(charge), **settings)).prices["p"]
+    again = written.shaped(written.versions[0].charge())
+    assert (again.tiers_by, again.window) == (charge.tiers_by, charge.window)
     assert again.chain() == charge.chain()
     assert list(again.tiers) == list(charge.tiers)
     assert [dict(step.numbers) for step in (*again.before, *again.after)] == [

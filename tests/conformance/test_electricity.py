@@ -16,8 +16,9 @@ import pytest
 from rating.catalog import compile_catalog, load_catalog
 from rating.core.periods import parse_month
 from rating.core.rating import rate
-from rating.core.schema import INSTANT, QUANTITY, SUBJECT, SUBSCRIPTION, usage_event_schema
+from rating.core.schema import INSTANT, QUANTITY, SUBJECT, usage_event_schema
 from rating.core.subjects import interned
+from rating.core.subscriptions import plain_subscriptions
 from tests.conformance.ratebook import catalog_of, period_of
 from tests.conftest import SHARED
 from tests.frames import SINCE
@@ -46,7 +47,7 @@ def lines_of(month: str) -> pl.DataFrame:
     wanted = sorted({bill["tariff"] for bill in BILLS if bill["month"] == month})
     catalog = load_catalog(catalog_of([tariffs()[slug] for slug in wanted], month))
     at = SINCE.replace(year=2000)
-    terms = pl.DataFrame([(slug, "home", slug, "UTC", at, None) for slug in wanted], schema=SUBSCRIPTION, orient="row")
+    terms = plain_subscriptions([(slug, "home", slug, "UTC", at, None) for slug in wanted])
     owner = pl.DataFrame([("home", "home")], schema=SUBJECT, orient="row")
     schema = usage_event_schema(catalog.declared_properties())
     usage = readings().select(pl.col(name).cast(dtype) for name, dtype in schema.items())

@@ -3,7 +3,9 @@
 import errno
 import io
 import json
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -71,6 +73,15 @@ def stored(log: UsageLog, **bounds: Any) -> pl.DataFrame:
 
 SMALL_SEGMENTS = IngestLimits(segment_bytes=1)
 """Each group becomes a segment, and a commit of the usage table, of its own."""
+
+
+def open_files(directory: Path) -> list[str]:
+    """The files in `directory`, also unlinked ones, that this process has open."""
+    found = []
+    for descriptor in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # another thread has closed it
+            found.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+    return [name for name in found if name.startswith(f"{directory}/")]
 
 
 class RecordingDisk(Disk):

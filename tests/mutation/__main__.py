@@ -63,7 +63,7 @@ def _copy(to: Path) -> None:
 def _configuration(target: Target) -> str:
     modules = ", ".join(f'"{module}"' for module in target.modules)
     excluded = ", ".join(f'"{pattern}"' for pattern in EXCLUDED_OPERATORS)
-    command = f"{sys.executable} -m pytest -x -q -p no:cacheprovider {' '.join(target.tests)}"
+    command = f"{sys.executable} -m pytest -x -q --assert=plain -p no:cacheprovider {' '.join(target.tests)}"
     return f"""
 [cosmic-ray]
 module-path = [{modules}]

@@ -23,8 +23,17 @@ TARGETS = {
         ("rating/core/credits/order.py", "rating/core/credits/paying.py"),
         ("tests/rating/credits/test_ledgers.py", "tests/rating/credits/test_burning_equals_oracle.py"),
     ),
-    "journal": Target(("ingest/journal.py",), ("tests/ingest/test_journal.py",)),
-    "identities": Target(("ingest/identity_index/run.py",), ("tests/ingest/test_identity_index.py",)),
+    "journal": Target(
+        ("ingest/journal.py",),
+        (
+            "tests/ingest/test_journal_reading.py",
+            "tests/ingest/test_journal_writing.py",
+            "tests/ingest/test_journal.py",
+        ),
+    ),
+    "identities": Target(
+        ("ingest/identity_index/run.py",), ("tests/ingest/test_identity_run.py", "tests/ingest/test_identity_index.py")
+    ),
 }
 
 EXCLUDED_OPERATORS = (

@@ -8,6 +8,7 @@ from tests.oracle.adjustments import AdjustmentKey, adjust
 from tests.oracle.arithmetic import units
 from tests.oracle.lines import Document, Event, Key, Line, Subscription
 from tests.oracle.run import rate
+from tests.oracle.timelines import Timeline, bill_of_due, bill_of_month
 from tests.oracle.usage import month_bounds
 
 __all__ = [
@@ -17,7 +18,10 @@ __all__ = [
     "Key",
     "Line",
     "Subscription",
+    "Timeline",
     "adjust",
+    "bill_of_due",
+    "bill_of_month",
     "month_bounds",
     "rate",
     "units",

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from tests.oracle.arithmetic import percent_of, rounded
-from tests.oracle.lines import Document, Key, Line, Subscription
+from tests.oracle.lines import Document, Key, Line, Period, Subscription
 from tests.oracle.prices import plan_prices, version_at
 from tests.oracle.proration import prorated
 from tests.oracle.usage import served
@@ -14,7 +14,7 @@ AdjustmentKey = tuple[str, str | None, int]  # subscription, price or null for t
 
 
 def adjust(
-    document: Document, lines: Mapping[Key, Line], subscriptions: Iterable[Subscription], month: str
+    document: Document, lines: Mapping[Key, Line], subscriptions: Iterable[Subscription], month: str | Period
 ) -> dict[AdjustmentKey, Decimal]:
     """The exact amount of each adjustment that changes something."""
     found: dict[AdjustmentKey, Decimal] = {}
@@ -35,7 +35,7 @@ def adjust(
     return found
 
 
-def _for_part(rule: Any, subscription: Subscription, month: str) -> Any:
+def _for_part(rule: Any, subscription: Subscription, month: str | Period) -> Any:
     """The rule with its amount for the part of the month that is served."""
     if "prorate" not in rule:
         return rule

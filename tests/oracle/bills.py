@@ -101,7 +101,7 @@ def _shown(document: Document, made: Bill, subscriptions: Sequence[Subscription]
     found = []
     for key, line in made.lines.items():
         owner, price = by_key[key[0]], document["prices"][key[1]]
-        place = (key[4] is None, key[1], key[4] or "", key[5], id_of(key, owner, month))
+        place = (key[4] is None, key[1], key[4] or "", key[5], id_of(key, owner, month, served(owner, month)[0]))
         order = (owner.customer, owner.key, price["currency"], *place)
         found.append(Shown(key, owner, price["currency"], price.get("rounding"), key[1], order, line.amount, key[4]))
     for adjusted, amount in made.adjustments.items():
@@ -111,7 +111,7 @@ def _shown(document: Document, made: Bill, subscriptions: Sequence[Subscription]
         rules, version = _rules(document, owner, price_name, month)
         told = {"kind": rules[number]["kind"], "price": price_name, "price_version": version}
         told |= {"adjustment": number, "group": "{}"}
-        place = (True, price_name or "", "", "{}", line_id(owner, month, **told))
+        place = (True, price_name or "", "", "{}", line_id(owner, month, served(owner, month)[0], **told))
         order = (owner.customer, owner.key, of["currency"], *place)
         found.append(Shown(adjusted, owner, of["currency"], of.get("rounding"), price_name, order, amount))
     return found

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -17,6 +17,8 @@ Event = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Subscription:
+    """One that does not change; or a stretch of one that does (timelines.py), with the item that it is of."""
+
     key: str
     customer: str
     subjects: tuple[str, ...]
@@ -24,6 +26,22 @@ class Subscription:
     time_zone: str
     starts_at: datetime
     ends_at: datetime | None = None
+    item: str = "plan"
+    seats: Decimal = Decimal(1)
+    seats_at_end: Decimal = Decimal(1)
+    began_at: datetime | None = None  # when it was first charged for, where it did not begin with it
+
+
+@dataclass(frozen=True)
+class Period:
+    """A billing period that is no month of the calendar."""
+
+    name: str
+    start: datetime
+    end: datetime
+
+    def __str__(self) -> str:
+        return self.name
 
 
 @dataclass
@@ -48,18 +66,31 @@ class Line:
 Key = tuple[str, str, int, int | None, str | None, str]  # subscription, price, version, window, meter, group
 
 
-def line_id(subscription: Subscription, month: str, **told: Any) -> str:
+def line_id(subscription: Subscription, month: str | Period, service_start: datetime, **told: Any) -> str:
     """The first half of the SHA-256 of what tells the line from others, as a JSON object in this order."""
-    names = ("kind", "price", "price_version", "window", "adjustment", "grant", "pays", "meter", "group")
-    content = {"period": month, "customer": subscription.customer, "subscription": subscription.key}
+    names = ("kind", "price", "price_version", "window", "adjustment", "grant", "pays", "meter", "group", "adjusts")
+    content = {"period": str(month), "customer": subscription.customer, "subscription": subscription.key}
+    content |= {"item": subscription.item, "plan": subscription.plan, "service_start": _instant(service_start)}
     content |= {name: told.get(name) for name in names}
     text = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def id_of(key: Key, subscription: Subscription, month: str) -> str:
+def _instant(at: datetime) -> int:
+    return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def id_of(key: Key, subscription: Subscription, month: str | Period, service_start: datetime) -> str:
     _, price, version, window, meter, group = key
     kind = "fee" if meter is None else "usage"
     return line_id(
-        subscription, month, kind=kind, price=price, price_version=version, window=window, meter=meter, group=group
+        subscription,
+        month,
+        service_start,
+        kind=kind,
+        price=price,
+        price_version=version,
+        window=window,
+        meter=meter,
+        group=group,
     )

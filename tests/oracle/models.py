@@ -16,7 +16,8 @@ def amount_of(model: str, numbers: Numbers, counted: Sequence[Counted]) -> Decim
 
 
 def _flat(numbers: Numbers, counted: Sequence[Counted]) -> Decimal:
-    return Decimal(numbers["amount"])
+    amount = Decimal(numbers["amount"])
+    return EXACT.multiply(total(counted), amount) if counted else amount  # of each seat, where they are counted
 
 
 def _package(numbers: Numbers, counted: Sequence[Counted]) -> Decimal:

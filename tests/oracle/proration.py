@@ -5,19 +5,24 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from tests.oracle.arithmetic import divided
-from tests.oracle.lines import Subscription
+from tests.oracle.lines import Period, Subscription
 from tests.oracle.usage import month_bounds, served
 
 
-def prorated(amount: Decimal, by: str | None, subscription: Subscription, month: str) -> Decimal:
+def prorated(amount: Decimal, by: str | None, subscription: Subscription, month: str | Period) -> Decimal:
     """What of `amount` the served part of the month owes; all of it where nothing says how to count."""
     if by is None:
         return amount
-    part, whole = (
-        _length(by, *bounds, subscription.time_zone)
-        for bounds in (served(subscription, month), month_bounds(month, subscription.time_zone))
-    )
+    part, whole = part_of(by, subscription, month)
     return divided(amount * part, whole)
+
+
+def part_of(by: str, subscription: Subscription, month: str | Period) -> tuple[int, int]:
+    """How long the subscription is served in the month, and how long the month is."""
+    zone = subscription.time_zone
+    spans = served(subscription, month), month_bounds(month, zone)
+    part, whole = (_length(by, *bounds, zone) for bounds in spans)
+    return (part, whole) if whole else part_of("days", subscription, month)  # the 31st alone is none of 30 days
 
 
 def _length(by: str, start: datetime, end: datetime, zone: str) -> int:

@@ -5,7 +5,8 @@ from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
 from tests.oracle.arithmetic import EXACT, MINOR_DIGITS, MODES
-from tests.oracle.lines import Document, Key, Line, Subscription, id_of
+from tests.oracle.lines import Document, Key, Line, Period, Subscription, id_of
+from tests.oracle.usage import served
 
 Kind = tuple[int, str]  # digits, mode
 
@@ -19,7 +20,7 @@ def to(amount: Decimal, kind: Kind) -> Decimal:
     return amount.quantize(Decimal(1).scaleb(-kind[0]), rounding=MODES[kind[1]], context=EXACT)
 
 
-def show(document: Document, lines: Mapping[Key, Line], subscriptions: Iterable[Subscription], month: str) -> None:
+def show(document: Document, lines: Mapping[Key, Line], subscriptions: Iterable[Subscription], month: str | Period) -> None:
     by_key = {subscription.key: subscription for subscription in subscriptions}
     sums: dict[Any, list[tuple[str, Line]]] = {}
     for key, line in lines.items():
@@ -28,7 +29,9 @@ def show(document: Document, lines: Mapping[Key, Line], subscriptions: Iterable[
         line.rounded = to(line.amount, kind)
         if place in ("price", "subscription"):
             whole = (place, key[0], key[1] if place == "price" else price["currency"], kind)
-            sums.setdefault(whole, []).append((id_of(key, by_key[key[0]], month), line))
+            sums.setdefault(whole, []).append(
+                (id_of(key, by_key[key[0]], month, served(by_key[key[0]], month)[0]), line)
+            )
     for (_, _, _, kind), parts in sums.items():
         _share(kind, parts)
 

@@ -7,15 +7,16 @@ from decimal import Decimal, localcontext
 from functools import partial
 from zoneinfo import ZoneInfo
 
-from tests.oracle import telecom
+from tests.oracle import going_on, telecom
 from tests.oracle.allowances import use_allowances
 from tests.oracle.arithmetic import EXACT
 from tests.oracle.bands import bands_of
 from tests.oracle.counting import Counted
-from tests.oracle.lines import Document, Event, Key, Line, Subscription
+from tests.oracle.lines import Document, Event, Key, Line, Period, Subscription
 from tests.oracle.prices import rate_numbers
-from tests.oracle.proration import prorated
+from tests.oracle.proration import part_of, prorated
 from tests.oracle.rounding import show
+from tests.oracle.tiers import of_part
 from tests.oracle.together import amounts
 from tests.oracle.usage import count
 
@@ -24,7 +25,7 @@ def rate(
     document: Document,
     events: Iterable[Event],
     subscriptions: Iterable[Subscription],
-    month: str,
+    month: str | Period,
     credited: Mapping[Key, Mapping[int, Decimal]] | None = None,
 ) -> dict[Key, Line]:
     """The lines of usage and fees; adjustments.py goes on from here. `credited` is what credits in units have paid of
@@ -37,7 +38,7 @@ def _rate(
     document: Document,
     events: Iterable[Event],
     subscriptions: list[Subscription],
-    month: str,
+    month: str | Period,
     credited: Mapping[Key, Mapping[int, Decimal]],
 ) -> dict[Key, Line]:
     lines = count(document, events, subscriptions, month)
@@ -49,12 +50,19 @@ def _rate(
     _charge_calls(lines, left, document)
     for pool in {key[:4] for key in lines}:
         price = document["prices"][pool[1]]
-        if price["model"] == "call":
+        if price["model"] == "call" or going_on.goes_on(price):
             continue
         own = {key[4:]: left[key] for key in lines if key[:4] == pool}
         day_of = partial(_day_of, zone=zones[pool[0]])
-        for rest, amount in amounts(price, rate_numbers(price, pool[2], pool[3]), own, day_of).items():
-            lines[*pool, *rest].amount = prorated(amount, price.get("prorate"), by_key[pool[0]], month)
+        part = partial(part_of, subscription=by_key[pool[0]], month=month)
+        numbers = of_part(price, rate_numbers(price, pool[2], pool[3]), part)
+        for rest, amount in amounts(price, numbers, own, day_of).items():
+            by = price.get("prorate") if price["model"] == "flat" else None
+            lines[*pool, *rest].amount = prorated(amount, by, by_key[pool[0]], month)
+    for key, name in {key[:2] for key in lines if going_on.goes_on(document["prices"][key[1]])}:
+        own_lines = {line: left[line] for line in lines if line[:2] == (key, name)}
+        for line, amount in going_on.amounts(document, events, by_key[key], month, name, own_lines).items():
+            lines[line].amount = amount
     show(document, lines, subscriptions, month)
     return lines
 

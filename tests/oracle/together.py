@@ -34,8 +34,8 @@ def amounts(price: Any, numbers: Numbers, lines: Counts, day_of: Callable[[Count
 def _part(price: Any, numbers: Numbers, lines: Counts) -> Amounts:
     """Of usage that is priced at once."""
     if price["model"] == "weighted_matrix":
-        quantities = {key: EXACT.multiply(total(own), _factor(numbers, key)) for key, own in lines.items()}
-        return _filling(numbers, numbers.get("mode", "graduated"), quantities, _cell_order(price))
+        quantities = {key: EXACT.multiply(total(own), factor(numbers, key)) for key, own in lines.items()}
+        return _filling(numbers, numbers.get("mode", "graduated"), quantities, cell_order(price))
     if price.get("groups") == "together":
         found: Amounts = {}
         for meter in {meter for meter, _ in lines}:
@@ -65,11 +65,11 @@ def _of_cell(numbers: Numbers, key: LineKey) -> Any:
     return max(fitting, key=lambda cell: len(cell["match"]), default=numbers)
 
 
-def _factor(numbers: Numbers, key: LineKey) -> Decimal:
+def factor(numbers: Numbers, key: LineKey) -> Decimal:
     return Decimal(_of_cell(numbers, key)["factor"])
 
 
-def _cell_order(price: Any) -> Callable[[LineKey], Any]:
+def cell_order(price: Any) -> Callable[[LineKey], Any]:
     cells: list[Any] = []
     for version in price["versions"]:
         cells += [cell["match"] for cell in version["cells"] if cell["match"] not in cells]

@@ -13,13 +13,13 @@ from tests.oracle import telecom
 from tests.oracle.arithmetic import EXACT
 from tests.oracle.bands import band_at, bands_of, parts
 from tests.oracle.counting import Counted
-from tests.oracle.lines import Document, Event, Key, Line, Subscription
+from tests.oracle.lines import Document, Event, Key, Line, Period, Subscription
 from tests.oracle.meters import is_plain, metered, readings
 from tests.oracle.prices import instant, plan_prices, price_for, prices_of_meter, version_at
 
 
 def count(
-    document: Document, events: Iterable[Event], subscriptions: Iterable[Subscription], month: str
+    document: Document, events: Iterable[Event], subscriptions: Iterable[Subscription], month: str | Period
 ) -> dict[Key, Line]:
     """What each line of usage and each fee counts."""
     lines: dict[Key, Line] = {}
@@ -41,13 +41,15 @@ def count(
     return lines
 
 
-def served(subscription: Subscription, month: str) -> tuple[datetime, datetime]:
+def served(subscription: Subscription, month: str | Period) -> tuple[datetime, datetime]:
     """The part of the month in which the subscription is in force; empty when it ends before it begins."""
     start, end = month_bounds(month, subscription.time_zone)
     return max(start, subscription.starts_at), min(end, subscription.ends_at or end)
 
 
-def month_bounds(month: str, zone: str) -> tuple[datetime, datetime]:
+def month_bounds(month: str | Period, zone: str) -> tuple[datetime, datetime]:
+    if isinstance(month, Period):
+        return month.start, month.end
     year, number = map(int, month.split("-"))
     after = (year + number // 12, number % 12 + 1)
     return datetime(year, number, 1, tzinfo=ZoneInfo(zone)), datetime(*after, 1, tzinfo=ZoneInfo(zone))
@@ -57,11 +59,15 @@ def _charge_fee(
     lines: dict[Key, Line], subscription: Subscription, name: str, price: Any, bounds: tuple[datetime, datetime]
 ) -> None:
     start, end = bounds
-    if price["model"] == "one_time" and subscription.starts_at != start:
+    if price["model"] == "one_time" and (subscription.began_at or subscription.starts_at) != start:
         return
-    version = version_at(price, end - timedelta(microseconds=1) if price.get("due") == "in_arrears" else start)
-    if version is not None:
-        lines[subscription.key, name, version, None, None, "{}"] = Line()
+    is_at_end = price.get("due") == "in_arrears"
+    version = version_at(price, end - timedelta(microseconds=1) if is_at_end else start)
+    if version is None:
+        return
+    line = lines[subscription.key, name, version, None, None, "{}"] = Line(gathered=0)
+    if price.get("per") == "seat":
+        line.counted.append(Counted(start, 0, subscription.seats_at_end if is_at_end else subscription.seats, {}))
 
 
 def _charge_unused(lines: dict[Key, Line], subscription: Subscription, name: str, price: Any, at: datetime) -> None:
@@ -124,7 +130,7 @@ def _meter_together(
     subscription: Subscription,
     prices: Any,
     events: list[Event],
-    month: str,
+    month: str | Period,
 ) -> None:
     """The meters of more than counts and sums: one quantity a line."""
     start, end = served(subscription, month)

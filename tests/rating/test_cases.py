@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rating.cases import differences, read_cases
+from rating.cases import differences, rated_case, read_cases
 from tests import oracle
 from tests.frames import SINCE
 
@@ -15,8 +15,13 @@ CASES = [
     for path in sorted((Path(__file__).parents[1] / "cases").glob("*.yaml"))
     for case in read_cases(path.read_text())
 ]
-WITHOUT_CREDITS = [case for case in CASES if "credits" not in case.id]
+_CHANGING = "subscriptions: "
+_ELSEWHERE = ("credits", "subscriptions_counting")
+CHANGING = [case for case in CASES if str(case.id).startswith(_CHANGING)]
+WITHOUT_CREDITS = [case for case in CASES if not str(case.id).startswith((_CHANGING, *_ELSEWHERE))]
 """The oracle of credits has tests of its own (tests/rating/credits)."""
+
+_OF_A_TIMELINE = {"time_zone": "UTC", "starts_at": SINCE}
 
 
 def events_of(case: dict[str, Any]) -> list[dict[str, Any]]:
@@ -45,5 +50,20 @@ def test_the_oracle_agrees_with_a_worked_bill(case: dict[str, Any]) -> None:
     assert sorted(got, key=str) == sorted(expected, key=str)
 
 
+@pytest.mark.parametrize("case", CHANGING)
+def test_the_oracle_agrees_with_a_worked_bill_of_changes(case: dict[str, Any]) -> None:
+    timelines = [oracle.Timeline(**{**_OF_A_TIMELINE, **s, "subjects": tuple(s["subjects"])}) for s in case["subscriptions"]]
+    bill = oracle.bill_of_month(case["catalog"], events_of(case), timelines, case["month"])
+    got = [(line.price, line.quantity, line.amount, line.rounded) for line in bill.values()]
+    lines = rated_case(case).lines
+    engine = lines.select("line", "service_start", "service_end")
+    assert [line[:3] for line in sorted(got, key=str)] == sorted(
+        ((w.get("price"), Decimal(w["quantity"]), Decimal(w["amount"])) for w in case["lines"]), key=str
+    )
+    assert {key: line.served for key, line in bill.items()} == {key: tuple(ends) for key, *ends in engine.iter_rows()}
+    assert sum(line[3] for line in got) == Decimal(case["bill"])
+
+
 def test_there_are_cases() -> None:
     assert len(CASES) >= 30
+    assert len(CHANGING) >= 10

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from rating.core.coverage import unsubscribed_usage
 from rating.core.periods import Month
-from rating.core.schema import INSTANT, SUBJECT, SUBSCRIPTION
+from rating.core.schema import INSTANT, SUBJECT
 from rating.core.subjects import interned, with_numbers
+from rating.core.subscriptions import plain_subscriptions
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
 DAYS = st.integers(-3, 34)
@@ -31,7 +32,7 @@ def test_an_event_outside_every_subscription_of_its_customer_is_reported(
     rows_of_usage = [(s, day(n)) for s, n in events]
     usage = interned(pl.LazyFrame(rows_of_usage, schema={"subject": pl.String, "time": INSTANT}, orient="row"))
     subjects = with_numbers(pl.DataFrame(list(CUSTOMER_OF.items()), schema=SUBJECT, orient="row"), usage.subjects)
-    subscriptions = pl.DataFrame(rows, schema=SUBSCRIPTION, orient="row")
+    subscriptions = plain_subscriptions(rows)
     got = unsubscribed_usage(usage, subjects, subscriptions, Month(2026, 10)).collect()
     expected: dict[str, int] = {}
     for subject, n in events:

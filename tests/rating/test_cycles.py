@@ -74,7 +74,7 @@ def test_periods_tile_the_time(
     assert rows[0][2] <= since
     assert rows[-1][3] >= until
     assert all(one[3] == other[2] for one, other in pairwise(rows))
-    for _, number, begins, ends in rows:
+    for _, number, begins, ends, _ in rows:
         assert begins == start(anchor, interval, number * intervals, zone)
         assert begins < ends
         assert begins < until

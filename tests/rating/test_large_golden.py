@@ -17,8 +17,9 @@ import pytest
 from rating.catalog import compile_catalog, load_catalog
 from rating.core.periods import parse_month
 from rating.core.rating import rate
-from rating.core.schema import SUBJECT, SUBSCRIPTION, usage_event_schema
+from rating.core.schema import SUBJECT, usage_event_schema
 from rating.core.subjects import interned
+from rating.core.subscriptions import plain_subscriptions
 from tests.frames import SINCE
 
 GOLDEN = Path(__file__).parent / "large_golden.json"
@@ -77,7 +78,7 @@ def sums(count: int) -> str:
     lines = rate(
         interned(usage(count, catalog.declared_properties())),
         pl.DataFrame([(s, s) for s in subjects], schema=SUBJECT, orient="row"),
-        pl.DataFrame(terms, schema=SUBSCRIPTION, orient="row"),
+        plain_subscriptions(terms),
         compile_catalog(catalog),
         parse_month("2026-10"),
     ).lines

@@ -9,8 +9,8 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rating.core.coverage import SERVICE_PERIOD
 from rating.core.proration import parts_of_periods
+from rating.core.service_periods import SERVICE_PERIOD
 from tests.conftest import shared_path
 from tests.rating.test_cycles import INSTANTS, ZONES, cut
 
@@ -18,8 +18,11 @@ WAYS = ["seconds", "days", "30_days"]
 
 
 def parts(zone: str, start: datetime, end: datetime, pieces: list[tuple[datetime, datetime]]) -> pl.DataFrame:
-    rows = [(f"s{n}", "c", "p", zone, start, None, start, end, *piece) for n, piece in enumerate(pieces)]
-    return parts_of_periods(pl.DataFrame(rows, schema=SERVICE_PERIOD, orient="row"))
+    rows = [
+        {"time_zone": zone, "period_start": start, "period_end": end, "from": first, "to": last}
+        for first, last in pieces
+    ]
+    return parts_of_periods(pl.DataFrame(rows, schema=SERVICE_PERIOD))
 
 
 @given(

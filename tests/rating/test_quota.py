@@ -13,7 +13,7 @@ from rating.catalog import compile_catalog, parse_catalog
 from rating.core.book import PriceBook
 from rating.core.metering import metered_usage, summed_usage
 from rating.core.quota import Crossing
-from rating.core.schema import SUBSCRIPTION
+from rating.core.subscriptions import plain_subscriptions
 from rating.live_quota import LiveQuota, Terms
 from tests.frames import SINCE, usage_frame
 
@@ -40,7 +40,7 @@ OCTOBER = datetime(2026, 10, 10, tzinfo=UTC)
 def terms(book: PriceBook = BOOK, zone: str = "UTC", plan: str = "small", **dates: datetime | None) -> Terms:
     payers = pl.DataFrame({"subject": ["acme", "acme-eu"], "customer": ["c", "c"], "time_zone": [zone, zone]})
     row = ("sub", "c", plan, zone, dates.get("starts_at", SINCE), dates.get("ends_at"))
-    return Terms(book, payers, pl.DataFrame([row], schema=SUBSCRIPTION, orient="row"))
+    return Terms(book, payers, plain_subscriptions([row]))
 
 
 def event(tokens: Any, at: datetime = OCTOBER, subject: str = "acme") -> dict[str, Any]:

@@ -4,23 +4,16 @@ from typing import Any
 
 import polars as pl
 import pytest
-import yaml
 
-from rating.catalog import compile_catalog, parse_catalog
-from rating.core.periods import parse_month
+from rating.cases import terms_of
 from rating.core.rated_events import rated_events
 from rating.core.rating import rate
-from rating.core.subjects import interned
-from tests.frames import subject_frame, subscription_frame, usage_frame
-from tests.rating.test_cases import CASES, events_of, subscriptions_of
+from tests.rating.test_cases import CASES
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_events_of_each_line_sum_to_it(case: dict[str, Any]) -> None:
-    catalog, subscriptions = parse_catalog(yaml.safe_dump(case["catalog"]), format="yaml"), subscriptions_of(case)
-    usage = interned(usage_frame(events_of(case), catalog.declared_properties()))
-    accounts = (subject_frame(subscriptions), subscription_frame(subscriptions))
-    terms = (*accounts, compile_catalog(catalog), parse_month(case["month"]))
+    usage, *terms = terms_of(case)
     rated = rate(usage, *terms)
     shared = pl.concat(rated_events(usage, *terms, rated.lines))
     sums = shared.group_by("line").agg(pl.col("quantity", "amount").sum())

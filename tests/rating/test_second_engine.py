@@ -16,8 +16,9 @@ from rating.catalog.genai_prices import import_genai_prices
 from rating.core.book import PriceBook
 from rating.core.periods import parse_month
 from rating.core.rating import rate
-from rating.core.schema import INSTANT, SUBJECT, SUBSCRIPTION, usage_event_schema
+from rating.core.schema import INSTANT, SUBJECT, usage_event_schema
 from rating.core.subjects import interned
+from rating.core.subscriptions import plain_subscriptions
 from tests import oracle, second_engine
 from tests.frames import SINCE, subject_frame, subscription_frame, usage_frame
 
@@ -94,7 +95,7 @@ def rated(events: pl.DataFrame, book: PriceBook) -> second_engine.Amounts:
     used = events["subject"].unique().to_list()
     subjects = pl.DataFrame([(s, s) for s in used], schema=SUBJECT, orient="row")
     terms = [(s, s, "plan", "UTC", SINCE, None) for s in used]
-    subscriptions = pl.DataFrame(terms, schema=SUBSCRIPTION, orient="row")
+    subscriptions = plain_subscriptions(terms)
     lines = rate(interned(usage), subjects, subscriptions, book, parse_month("2026-10")).lines
     return {(it["price"], it["customer"]): (it["quantity"], it["amount"]) for it in lines.rows(named=True)}
 

@@ -11,6 +11,7 @@ and 3 h come to 182 minutes, 82 of them priced, 1.64 less 0.082.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
@@ -30,9 +31,11 @@ from rating.catalog.literals import (
     read_signed_amount,
 )
 from rating.catalog.part import Part
-from rating.catalog.parts import MeteredPrice, Rounding, Version
+from rating.catalog.parts import Rounding, Version
+from rating.catalog.presets.counting import TieredBase
 from rating.catalog.problems import Problem
 from rating.core.book import Level, Step
+from rating.core.proration import Proration
 
 Shared = Literal["row", "event", "bands", "line", "group", "meter", "meter_by_day", "price", "price_by_day"]
 _LEVELS: list[Level] = ["event", "day", "line"]
@@ -101,6 +104,12 @@ class AllowStep(StepPart):
     """How many rows are included, the first of those that share it."""
     either: bool | None = None
     """With both limits: whether a row is included that is within one of them; else it must be within both."""
+    prorate: Proration | None = None
+    """How the part of a billing period that is served is counted, where the units are for that part alone."""
+
+    def step(self) -> StepNumbers:
+        made = super().step()
+        return replace(made, step=replace(made.step, prorates=self.prorate is not None))
 
 
 class PartitionStep(StepPart):
@@ -222,20 +231,36 @@ class ChainVersion(ChainNumbers, Version):
         return tuple(name for name in (self.size, *carried) if name is not None)
 
 
-class ChainPrice(MeteredPrice):
+class ChainPrice(TieredBase):
     """A price written out as its operators."""
 
     model: Literal["chain"]
     versions: tuple[ChainVersion, ...] = Field(min_length=1)
     """The chain and when it changed, oldest first."""
 
+    def shaped(self, charge: Charge) -> Charge:
+        made = super(TieredBase, self).shaped(charge)  # its included units say for themselves whether they prorate
+        return replace(made, tiers_by=self.prorate_tiers)
+
+    def prorates(self) -> bool:
+        steps = (step for version in self.versions for step in version.before)
+        return super().prorates() or any(getattr(step, "prorate", None) is not None for step in steps)
+
     def problems(self, path: str) -> Iterator[Problem]:
+        yield from super().problems(path)
         for index, version in enumerate(self.versions):
             place = f"{path}.versions[{index}]"
             yield from _check_chain(place, version)
+            yield from self._check_counts(place, version)
             for field, windows in (("time_of_day", version.time_of_day), ("bands", version.bands)):
                 for number, window in enumerate(windows):
                     yield from _check_chain(f"{place}.{field}[{number}]", window)
+
+    def _check_counts(self, path: str, version: ChainVersion) -> Iterator[Problem]:
+        for index, step in enumerate(version.before):
+            if self.goes_on and isinstance(step, AllowStep) and step.count is not None:
+                message = "The first rows are those of each line; only units go on behind others."
+                yield Problem(f"{path}.before[{index}].count", str(step.count), message, "Include units instead.")
 
 
 def _check_chain(path: str, chain: ChainNumbers) -> Iterator[Problem]:

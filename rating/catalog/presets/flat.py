@@ -37,6 +37,9 @@ class FlatPrice(PricePart):
     due: Literal["in_advance", "in_arrears"] = "in_advance"
     """When it is owed, which says the version that is charged: the one in force at the beginning of the part of the
     period in which the subscription is in force, or the one at its end."""
+    per: Literal["subscription", "seat"] = "subscription"
+    """What is paid for: the subscription as a whole, or each of its seats. A fee of seats that is prorated is charged
+    for each part of a period in which their number is the same; else for those at the instant at which it is owed."""
     prorate: Proration | None = None
     """How the part of a billing period that is served is counted, where only that part is charged: in `seconds`, in
     `days` of the customer's calendar, or in `30_days` a month. Without it the fee is charged whole."""
@@ -44,6 +47,8 @@ class FlatPrice(PricePart):
     """The fee and when it changed, oldest first."""
 
     def shaped(self, charge: Charge) -> Charge:
+        if self.per == "seat":
+            charge = replace(charge, tiers=one_tier(unit_amount=charge.tiers[0].flat_amount))
         if self.prorate is None:
             return charge
         return replace(charge, after=(*charge.after, StepNumbers(Step("prorate"), {"by": self.prorate})))
@@ -55,6 +60,9 @@ class OneTimePrice(PricePart):
     model: Literal["one_time"]
     versions: tuple[FlatVersion, ...] = Field(min_length=1)
     """The fee and when it changed, oldest first: the version in force when the subscription begins is charged."""
+
+    per: Literal["subscription"] = Field("subscription", exclude=True)
+    prorate: None = Field(None, exclude=True)
 
     @property
     def due(self) -> str:

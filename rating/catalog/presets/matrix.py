@@ -22,6 +22,7 @@ from rating.catalog.charge import Charge, StepNumbers, one_tier
 from rating.catalog.literals import Amount, Per, Quantity
 from rating.catalog.part import Part
 from rating.catalog.parts import Cell, MeteredPrice, Tier, Version, tier_rows
+from rating.catalog.presets.counting import TieredBase
 from rating.catalog.problems import Problem
 from rating.core.book import Step
 
@@ -171,7 +172,7 @@ class MatrixPrice(CellPrice):
         return self.versions
 
 
-class WeightedMatrixPrice(CellPrice):
+class WeightedMatrixPrice(TieredBase, CellPrice):
     """A factor for each cell of a table by dimensions, and tiers of the weighted sum."""
 
     model: Literal["weighted_matrix"]

@@ -16,6 +16,7 @@ from rating.catalog.bands import TimeWindow
 from rating.catalog.charge import Charge, StepNumbers, one_tier
 from rating.catalog.literals import Amount, PositiveQuantity, Quantity
 from rating.catalog.parts import MeteredPrice, Tier, Version, tier_rows
+from rating.catalog.presets.counting import TieredBase
 from rating.catalog.presets.limits import Numbers, free
 from rating.core.book import Step
 
@@ -88,7 +89,7 @@ class PackagePrice(MeteredPrice):
     """The package and when it changed, oldest first."""
 
 
-class TieredPackagePrice(MeteredPrice):
+class TieredPackagePrice(TieredBase):
     """Units are sold in packages, whose number decides what they cost."""
 
     model: Literal["tiered_package"]

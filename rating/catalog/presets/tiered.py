@@ -17,7 +17,8 @@ from pydantic import Field
 from rating.catalog.bands import TimeWindow
 from rating.catalog.charge import Charge, TierMode
 from rating.catalog.literals import Per
-from rating.catalog.parts import MeteredPrice, PercentTier, StairTier, Tier, tier_rows
+from rating.catalog.parts import PercentTier, StairTier, Tier, tier_rows
+from rating.catalog.presets.counting import TieredBase
 from rating.catalog.presets.limits import ConvertedVersion
 
 
@@ -94,7 +95,7 @@ class VolumePercentageVersion(GraduatedPercentageVersion):
         return self._tiered("volume")
 
 
-class GraduatedPrice(MeteredPrice):
+class GraduatedPrice(TieredBase):
     """Each unit costs what the tier that it falls in says."""
 
     model: Literal["graduated"]
@@ -102,7 +103,7 @@ class GraduatedPrice(MeteredPrice):
     """The tiers and when they changed, oldest first."""
 
 
-class VolumePrice(MeteredPrice):
+class VolumePrice(TieredBase):
     """All units cost what the tier of the period's whole quantity says."""
 
     model: Literal["volume"]
@@ -110,7 +111,7 @@ class VolumePrice(MeteredPrice):
     """The tiers and when they changed, oldest first."""
 
 
-class StairstepPrice(MeteredPrice):
+class StairstepPrice(TieredBase):
     """The tier of the period's whole quantity says what is charged, whatever is used within it."""
 
     model: Literal["stairstep"]
@@ -118,7 +119,7 @@ class StairstepPrice(MeteredPrice):
     """The tiers and when they changed, oldest first."""
 
 
-class GraduatedPercentagePrice(MeteredPrice):
+class GraduatedPercentagePrice(TieredBase):
     """Each part of the value is charged the percentage of the tier that it falls in."""
 
     model: Literal["graduated_percentage"]
@@ -126,7 +127,7 @@ class GraduatedPercentagePrice(MeteredPrice):
     """The tiers and when they changed, oldest first."""
 
 
-class VolumePercentagePrice(MeteredPrice):
+class VolumePercentagePrice(TieredBase):
     """The whole value is charged the percentage of the tier that it falls in."""
 
     model: Literal["volume_percentage"]

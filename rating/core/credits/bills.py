@@ -19,7 +19,7 @@ from rating.core.credits.burning import Burnt, Opening, burn
 from rating.core.credits.order import DEFAULT_ORDER, OrderKey
 from rating.core.credits.schema import BILL_LEDGER, BILLING_PERIOD, BURN, GRANT, RESET, RETURN, UNITS
 from rating.core.lines import CHARGE_LINE, with_line_ids
-from rating.core.money import ROUNDED, ZERO, round_by_currency
+from rating.core.money import ROUNDED, ZERO, plain_text, round_by_currency
 from rating.core.schema import AMOUNT
 
 _PAYABLE = ["customer", "subscription", "currency"]
@@ -39,6 +39,16 @@ class Credits:
     returns: pl.DataFrame | None = None
     opening: pl.DataFrame | None = None
     periods: pl.DataFrame | None = None
+
+    def of(self, customers: pl.Series) -> "Credits":
+        """The credits of some customers only."""
+        own = pl.col("customer").is_in(customers.unique().implode())
+        grants = self.grants.filter(own)
+        of_grants = [
+            None if one is None else one.join(grants, on="grant", how="semi") for one in (self.returns, self.opening)
+        ]
+        of_customers = [None if one is None else one.filter(own) for one in (self.resets, self.periods)]
+        return Credits(grants, self.order, of_customers[0], of_grants[0], of_grants[1], of_customers[1])
 
 
 NO_CREDITS = Credits(GRANT.to_frame())
@@ -60,7 +70,7 @@ def billed(
     money = credits.grants.filter(pl.col("unit") != UNITS)
     if money.is_empty():
         return Billed(lines, [*before])
-    burns = line_burns(lines, served)
+    burns = line_burns(lines, _billing_periods(served, credits))
     burnt = burnt_by_period(burns.with_columns(event=pl.lit(None)), money, credits, served)
     payments = [part.ledger.filter(pl.col("kind") == "burn") for part in burnt]
     paying = pl.concat([_credit_lines(part, lines, book) for part in payments] or [CHARGE_LINE.to_frame()])
@@ -83,10 +93,15 @@ def _named(burnt: Burnt, named: pl.DataFrame) -> Burnt:
 
 def _periods(served: pl.DataFrame, credits: Credits) -> list[pl.DataFrame]:
     """The customers by their billing period, which time zones tell apart."""
-    others = BILLING_PERIOD.to_frame() if credits.periods is None else credits.periods
-    every = pl.concat([served.select(BILLING_PERIOD.names()), others])
-    ends = every.group_by("customer").agg(pl.col("period_start").max(), pl.col("period_end").max())
-    return ends.sort("customer").partition_by("period_start", "period_end", maintain_order=True)
+    periods = _billing_periods(served, credits).sort("customer")
+    return periods.partition_by("period_start", "period_end", maintain_order=True)
+
+
+def _billing_periods(served: pl.DataFrame, credits: Credits) -> pl.DataFrame:
+    """BILLING_PERIOD of the customers: those of their grants where these are known, else those that are served."""
+    if credits.periods is not None:
+        return credits.periods
+    return served.filter(pl.col("bills") == "all").select(BILLING_PERIOD.names()).unique()
 
 
 def _burnt(customers: pl.DataFrame, grants: pl.DataFrame, burns: pl.DataFrame, credits: Credits) -> Burnt:
@@ -111,18 +126,22 @@ def _burnt(customers: pl.DataFrame, grants: pl.DataFrame, burns: pl.DataFrame, c
     )
 
 
-def line_burns(lines: pl.DataFrame, served: pl.DataFrame) -> pl.DataFrame:
-    """BURN of every line that has something to pay, with its `line`; `burn` counts them in the order of payment."""
-    ordered = lines.with_columns(is_other=pl.col("kind") != "usage").sort(
+def line_burns(lines: pl.DataFrame, periods: pl.DataFrame) -> pl.DataFrame:
+    """BURN of every line of `periods` (BILLING_PERIOD) that has something to pay, with its `line`; `burn` counts them
+    in the order of payment."""
+    own = lines.join(periods, on=["customer", "period_start"], how="semi", maintain_order="left")
+    ordered = own.with_columns(is_other=pl.col("kind") != "usage").sort(
         *_PAYABLE, "is_other", "price", "meter", "group", "line"
     )
     owed = ordered.with_columns(owed=pl.max_horizontal("amount", ZERO), less=-pl.min_horizontal("amount", ZERO))
     owed = owed.with_columns(owed=_net([*_PAYABLE, "price"], pl.col("price").is_not_null()))
     owed = owed.with_columns(owed=_net(_PAYABLE, pl.col("price").is_null()))
-    ends = served.select("subscription", "to")
-    dated = owed.filter(pl.col("owed") > 0).join(ends, on="subscription", validate="m:1", maintain_order="left")
-    numbered = dated.with_row_index("burn").with_columns(
-        unit="currency", time=pl.col("to").dt.offset_by("-1us"), sequence=pl.lit(0), amount="owed"
+    numbered = (
+        owed.filter(pl.col("owed") > 0)
+        .with_row_index("burn")
+        .with_columns(
+            unit="currency", time=pl.col("service_end").dt.offset_by("-1us"), sequence=pl.lit(0), amount="owed"
+        )
     )
     return numbered.select(*(pl.col(name).cast(dtype) for name, dtype in BURN.items()), "line")
 
@@ -153,7 +172,7 @@ def _credit_lines(payments: pl.DataFrame, lines: pl.DataFrame, book: PriceBook) 
         before="before",
         after="after",
         numbers=pl.struct(
-            balance_before=_plain("balance_before"), balance_after=_plain("balance_after")
+            balance_before=plain_text(pl.col("balance_before")), balance_after=plain_text(pl.col("balance_after"))
         ).struct.json_encode(),
     )
     described = known.with_columns(
@@ -169,9 +188,3 @@ def _credit_lines(payments: pl.DataFrame, lines: pl.DataFrame, book: PriceBook) 
     )
     columns = [pl.col(name).cast(dtype) for name, dtype in CHARGE_LINE.items() if name != "line"]
     return with_line_ids(described.lazy().select(columns)).select(CHARGE_LINE.names()).collect()
-
-
-def _plain(column: str) -> pl.Expr:
-    """A decimal as text, without zeros at its end."""
-    text = pl.col(column).cast(pl.String)
-    return text.str.strip_chars_end("0").str.strip_chars_end(".")

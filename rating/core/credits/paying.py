@@ -108,7 +108,7 @@ def _split(taken: pl.DataFrame, run: pl.DataFrame) -> pl.DataFrame:
     paid = taken.select(
         "pool", at="begin", row="row", end=pl.col("begin") + pl.col("taken"), covers="covered", steps=steps
     )
-    met = run.filter(pl.col("whole") > 0).join(taken, on="pool", how="semi")  # so that a pool's first edges are both
+    met = run.join(taken, on="pool", how="semi")  # so that a pool's first edges are both
     filled = met.select("pool", "place", "base", at="base", balance="left")
     known = ["row", "end", "covers", "steps", "place", "base", "balance"]
     merged = pl.concat([paid.lazy(), filled.lazy()], how="diagonal").sort("pool", "at")

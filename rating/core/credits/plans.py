@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from rating.core.coverage import service_periods
 from rating.core.credits.schema import GRANT, RESET
 from rating.core.periods import Month, month_in_zones
 from rating.core.schema import INSTANT
+from rating.core.service_periods import service_periods
+from rating.core.subscriptions import plan_of_variant
 
 
 def plan_grants(credits: pl.DataFrame, subscriptions: pl.DataFrame, first: Month, last: Month) -> pl.DataFrame:
@@ -23,7 +24,7 @@ def plan_grants(credits: pl.DataFrame, subscriptions: pl.DataFrame, first: Month
 def plan_resets(subscriptions: pl.DataFrame, first: Month, last: Month) -> pl.DataFrame:
     """RESET at the start of each period but the first, in which a customer has a subscription."""
     starts = [
-        service_periods(subscriptions, month).select("customer", at="period_start", keeps_overage=pl.lit(False))
+        _served(subscriptions, month).select("customer", at="period_start", keeps_overage=pl.lit(False))
         for month in _months(first.next(), last)
     ]
     return pl.concat([RESET.to_frame(), *starts]).unique().sort("customer", "at")
@@ -36,8 +37,14 @@ def _months(first: Month, last: Month) -> Iterator[Month]:
 
 
 def _of_month(credits: pl.DataFrame, subscriptions: pl.DataFrame, month: Month) -> pl.DataFrame:
-    given = service_periods(subscriptions, month).join(credits, on="plan")
-    begins = pl.col("starts_at") >= pl.col("period_start")
+    ends = subscriptions.group_by("subscription", "item").agg(
+        last=pl.when(pl.col("ends_at").is_not_null().all()).then(pl.col("ends_at").max())
+    )
+    given = _served(subscriptions, month).with_columns(plan=plan_of_variant()).join(credits, on="plan")
+    given = given.join(ends, on=["subscription", "item"], validate="m:1").unique(
+        ["subscription", "credit"], keep="first", maintain_order=True
+    )
+    begins = pl.col("began_at") >= pl.col("period_start")
     due = given.filter((pl.col("recurs") == "period") | begins)
     ended = due.join(_ends(due, month), on=["time_zone", "lasts_periods"], how="left", nulls_equal=True)
     named = ended.with_columns(
@@ -45,10 +52,16 @@ def _of_month(credits: pl.DataFrame, subscriptions: pl.DataFrame, month: Month) 
         kind=pl.lit("grant"),
         created_at="from",
         effective_at="from",
-        expires_at=pl.min_horizontal("lasts_until", "ends_at"),
+        expires_at=pl.min_horizontal("lasts_until", "last"),
     )
     absent = [pl.lit(None).alias(name) for name in GRANT if name not in named.columns]
     return named.with_columns(absent).select(pl.col(name).cast(dtype) for name, dtype in GRANT.items())
+
+
+def _served(subscriptions: pl.DataFrame, month: Month) -> pl.DataFrame:
+    """SERVICE_PERIOD of calendar months: credits are granted and settled by these."""
+    served = service_periods(subscriptions, month)
+    return served.filter(pl.col("part") != "seats", pl.col("period") == str(month))
 
 
 def _ends(due: pl.DataFrame, month: Month) -> pl.DataFrame:

@@ -12,13 +12,14 @@ from typing import Any
 import polars as pl
 
 from rating.core.book import PriceBook, Step
-from rating.core.coverage import with_payers
 from rating.core.credits.bills import Credits, burnt_by_period
 from rating.core.credits.burning import Burnt
 from rating.core.credits.schema import BURN, UNITS
 from rating.core.lines import CHARGE_LINE, IDENTITY, with_line_ids
 from rating.core.metering import adds_up
 from rating.core.schema import PAYER
+from rating.core.service_periods import with_payers
+from rating.core.subscriptions import plan_of_variant
 
 CREDIT = Step("credit", "event")
 
@@ -96,20 +97,17 @@ _EVENT_OF_LINE = ["rate", PAYER, "meter", "group", "event"]
 
 def _burns(asked: pl.DataFrame, served: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
     """BURN of each event of a line, with the `line` that it will be part of and the `event`."""
-    owners = with_payers(served).select(PAYER, "subscription", "customer", period=_month_of_period())
+    owners = with_payers(served).select(
+        PAYER, "subscription", "item", "customer", "period", plan=plan_of_variant(), service_start="from"
+    )
     versions = book.rates.select("rate", "window", price_version="version")
     owned = asked.join(owners, on=PAYER, validate="m:1", maintain_order="left").join(
         versions, on="rate", validate="m:1", maintain_order="left"
     )
     burns = owned.with_columns(
-        *(pl.lit(None, dtype=CHARGE_LINE[name]).alias(name) for name in ("adjustment", "grant", "pays")),
+        *(pl.lit(None, dtype=CHARGE_LINE[name]).alias(name) for name in ("adjustment", "grant", "pays", "adjusts")),
         kind=pl.lit("usage"), unit=pl.lit(UNITS), sequence="event", amount="quantity",
     )  # fmt: skip
     typed = burns.with_columns(pl.col(name).cast(CHARGE_LINE[name]) for name in IDENTITY)
     named = with_line_ids(typed.lazy()).collect()
     return named.select(*(pl.col(name).cast(dtype) for name, dtype in BURN.items()), "line", "event")
-
-
-def _month_of_period() -> pl.Expr:
-    """As a run is called: two weeks into a period it is that month in every time zone."""
-    return pl.col("period_start").dt.offset_by("14d").dt.strftime("%Y-%m")

@@ -20,7 +20,7 @@ that of their time, then of their acceptance (`sequence`).
 
 from rating.core.metering.carrying import CARRIED, carried_of, carried_readings, carries, settled
 from rating.core.metering.changing import changes, is_change
-from rating.core.metering.converting import converted
+from rating.core.metering.converting import converted, is_exact
 from rating.core.metering.measuring import measured, reduced
 from rating.core.metering.reading import adds_up, declared_properties, readings, series_columns, unmetered_events
 from rating.core.metering.summing import (
@@ -29,6 +29,7 @@ from rating.core.metering.summing import (
     metered_events,
     metered_usage,
     rolled_up,
+    summed_by_number,
     summed_usage,
     totals_of,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "declared_properties",
     "families",
     "is_change",
+    "is_exact",
     "is_sum",
     "measured",
     "metered_events",
@@ -53,6 +55,7 @@ __all__ = [
     "rolled_up",
     "series_columns",
     "settled",
+    "summed_by_number",
     "summed_usage",
     "totals_of",
     "unmetered_events",

@@ -17,10 +17,14 @@ from rating.core.money import ratio
 from rating.core.schema import QUANTITY
 
 
+def is_exact(meter: Meter) -> bool:
+    """Whether the metered quantity is what the aggregation comes to: nothing is divided or rounded."""
+    return meter.conversion == EXACTLY and meter.aggregation != "average" and not meter.of_period
+
+
 def converted(rows: pl.LazyFrame, meter: Meter) -> pl.LazyFrame:
     """Rows with `quantity` and `events`, and PERIOD_LENGTH where the meter is `of_period`, in the unit of the meter."""
-    divided = meter.aggregation == "average" or meter.of_period
-    if meter.conversion == EXACTLY and not divided:
+    if is_exact(meter):
         return rows
     conversion = meter.conversion
     divisor = pl.lit(Decimal(conversion.divide_by), dtype=QUANTITY)

@@ -6,6 +6,7 @@ import polars as pl
 
 from rating.core.book import Meter
 from rating.core.expression import event_value
+from rating.core.keys import sums_by_number_and_text
 from rating.core.metering.converting import converted
 from rating.core.metering.reading import adds_up, counts, linear, read, value_of
 from rating.core.schema import QUANTITY, property_column
@@ -40,12 +41,15 @@ def summed_usage(usage: pl.LazyFrame, family: Sequence[Meter], by: Sequence[str]
     Each property is summed once for all meters. Admission bounds a property by 10^15, so a sum cannot leave
     Decimal(38, 9) below 10^14 events and needs no check.
     """
-    properties = map(property_column, _summed_properties(family))
-    computed = [
-        event_value(meter.expression).sum().alias(_computed(meter)) for meter in family if meter.expression is not None
-    ]
-    events = [counts(meter).sum().cast(pl.Int64).alias(_events(meter)) for meter in family]
-    return read(usage, family[0]).group_by(by).agg(*[pl.col(p).sum() for p in properties], *computed, *events)
+    return read(usage, family[0]).group_by(by).agg(*_sums(family))
+
+
+def summed_by_number(usage: pl.LazyFrame, family: Sequence[Meter], number: str, by: Sequence[str]) -> pl.LazyFrame:
+    """`summed_usage` for each value of the integer column `number` and of the columns `by`."""
+    dimensions = {property_column(name) for meter in family for name in meter.group_by}
+    if len(by) == 1 and by[0] in dimensions:
+        return sums_by_number_and_text(read(usage, family[0]), number, by[0], _sums(family))
+    return summed_usage(usage, family, [number, *by])
 
 
 def rolled_up(summed: pl.LazyFrame, family: Sequence[Meter], by: Sequence[str]) -> pl.LazyFrame:
@@ -68,6 +72,25 @@ def totals_of(summed: pl.LazyFrame, meter: Meter, by: Sequence[str]) -> pl.LazyF
 def metered_usage(summed: pl.LazyFrame, meter: Meter, by: Sequence[str]) -> pl.LazyFrame:
     """The same with the metered quantity, converted and rounded."""
     return converted(totals_of(summed, meter, by), meter)
+
+
+def _sums(family: Sequence[Meter]) -> list[pl.Expr]:
+    properties = map(property_column, _summed_properties(family))
+    computed = [
+        event_value(meter.expression).sum().alias(_computed(meter)) for meter in family if meter.expression is not None
+    ]
+    events = [_counted(meter).cast(pl.Int64).alias(_events(meter)) for meter in family]
+    return [*[pl.col(p).sum() for p in properties], *computed, *events]
+
+
+def _counted(meter: Meter) -> pl.Expr:
+    """How many of the events that the meter reads it counts: without a sum of booleans where it can be."""
+    properties = [*meter.add, *meter.subtract]
+    if meter.expression is None and meter.aggregation == "count":
+        return pl.len()
+    if meter.expression is None and len(properties) == 1:
+        return pl.col(property_column(properties[0])).count()
+    return counts(meter).sum()
 
 
 def _summed_properties(family: Iterable[Meter]) -> list[str]:

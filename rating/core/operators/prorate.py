@@ -8,7 +8,7 @@ prorate has no such step. Worked example: 30.00 for 31 days, served 10 days, is 
 
 import polars as pl
 
-from rating.core.money import product, quotient
+from rating.core.money import part
 from rating.core.schema import PAYER
 
 SHOWN = "prorated"
@@ -26,4 +26,4 @@ def prorate(rows: pl.LazyFrame, parameters: pl.LazyFrame, parts: pl.LazyFrame) -
 
 def part_of(amount: pl.Expr) -> pl.Expr:
     """`amount` x `served` / `whole`."""
-    return quotient(product(amount, pl.col("served")), pl.col("whole"))
+    return part(amount, pl.col("served"), pl.col("whole"))

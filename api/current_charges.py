@@ -1,0 +1,68 @@
+"""What a customer's open billing periods come to by now: the same that a rating run of now would make of them.
+
+A billing period belongs to the month in which it ends, and so these months are rated, for this customer alone; of their
+lines those of open periods are the answer. Nothing is recorded.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from api.history import Known
+from api.rating_inputs import RatingSources
+from ingest.recent_usage import RecentUsage
+from rating.core.book import PriceBook
+from rating.core.lines import CHARGE_LINE, totals
+from rating.core.periods import Month, month_of
+from rating.core.service_periods import AGAIN, open_periods
+from store import Store
+
+_TICK = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class CurrentCharges:
+    """`as_of` an instant, with every event up to `last_sequence`. `periods` is OPEN_PERIOD, `lines` CHARGE_LINE by id,
+    `totals` as of a run."""
+
+    customer: str
+    as_of: datetime
+    last_sequence: int
+    periods: pl.DataFrame
+    lines: pl.DataFrame
+    totals: pl.DataFrame
+
+
+class CurrentChargesService:
+    """For any number of threads."""
+
+    def __init__(self, store: Store, sources: RatingSources, now: Callable[[], datetime]) -> None:
+        self._store, self._now = store, now
+        self._recent = RecentUsage(sources.log, now)
+        self._sources = replace(sources, recent=self._recent)
+
+    def of_customer(self, customer: str, book: PriceBook) -> CurrentCharges:
+        """Raises NotFound, AmountOverflow."""
+        self._store.customers.get(customer)
+        known, now = Known(self._sources.log.view(), self._store.changes.last()), self._now()
+        accounts = self._sources.accounts(known.change, [customer])
+        periods = open_periods(accounts.subscriptions, now)
+        gathered = [
+            self._sources.gather(month, book, customers=[customer], known=known, accounts=accounts)
+            for month in _months(periods)
+        ]
+        rated = [one.inputs.rated().lines for one in gathered]
+        lines = pl.concat([CHARGE_LINE.to_frame(), *rated]).join(periods, on=AGAIN.names(), how="semi").sort("line")
+        return CurrentCharges(customer, now, known.view.last_sequence, periods, lines, totals(lines, book))
+
+    def close(self) -> None:
+        """Wait for what is under way in the background."""
+        self._recent.wait()
+
+
+def _months(periods: pl.DataFrame) -> list[Month]:
+    """The calendar months to which OPEN_PERIOD belong."""
+    ends = periods.select("period_end", "time_zone").unique().iter_rows()
+    return sorted({month_of(end - _TICK, zone) for end, zone in ends})

@@ -1,0 +1,210 @@
+"""Service periods: what of the time of a subscription one run bills.
+
+A billing period belongs to the calendar month, in the customer's time zone, in which it ends: so each belongs to one.
+Within it a subscription is billed in parts. A **stretch** is as long as the plan stays the same, with the same prices:
+its usage is rated together, however often the number of seats changes meanwhile. Where that changes, the stretch has
+a part for each number of seats besides, for the fees of a seat that are prorated.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from rating.core.cycles import BILLING_PERIOD, TERMS_OF_CYCLE, cut_periods
+from rating.core.periods import Month, month_in_zones, month_of
+from rating.core.schema import INSTANT, PAYER, QUANTITY, SUBSCRIPTION
+
+SERVICE_PERIOD = pl.Schema(
+    {
+        **SUBSCRIPTION,
+        "seats_at_end": QUANTITY,  # `seats` are those at the beginning
+        "part": pl.String(),  # whole | split: the number of seats changes in it | seats: a part of a split one
+        "bills": pl.String(),  # all | advance: only what is owed in advance
+        "period": pl.String(),  # what the billing period is called: 2026-10, or 2026-10-15/2026-11-15
+        "period_start": INSTANT,  # of the billing period
+        "period_end": INSTANT,
+        "from": INSTANT,  # the part of the period in which the item is in force unchanged: [from, to)
+        "to": INSTANT,
+    }
+)
+"""One row is one stretch of an item in one billing period, or a part of one in which the number of seats is the same.
+Items that are not in force during the period, or on trial, have no row."""
+
+AGAIN = pl.Schema({"subscription": pl.String(), "period_start": INSTANT})
+"""One row is one billing period of a subscription that was billed before and is rated again."""
+
+OPEN_PERIOD = pl.Schema({**AGAIN, **{name: SERVICE_PERIOD[name] for name in ("period", "period_end", "time_zone")}})
+"""One row is the billing period in which a subscription is at some instant."""
+
+_ITEM = ["subscription", "item"]
+_TICK = timedelta(microseconds=1)
+_OF_PERIOD = [name for name in BILLING_PERIOD if name not in ("subscription", "number")]
+
+
+@dataclass(frozen=True)
+class Due:
+    """What becomes due on (`after`, `until`]: billing periods that end then, and in advance what begins then. What
+    was due before is in `again` (AGAIN) where it is to be rated as it is known now; null: nothing is."""
+
+    after: datetime
+    until: datetime
+    again: pl.DataFrame | None = None
+
+    def __str__(self) -> str:
+        return f"{self.after.isoformat()}/{self.until.isoformat()}"
+
+
+def service_periods(subscriptions: pl.DataFrame, due: Month | Due) -> pl.DataFrame:
+    """SERVICE_PERIOD of `subscriptions` (SUBSCRIPTION): of the billing periods of a month, or of what is due."""
+    active = subscriptions.filter(pl.col("state") == "active")
+    if isinstance(due, Month):
+        return _parted(_in_month(active, due).with_columns(bills=pl.lit("all")))
+    periods = _in_periods(active, *_bounds(active, due))
+    if due.again is None:
+        return _parted(_fallen_due(periods, due))
+    others = periods.join(due.again, on=AGAIN.names(), how="anti")
+    closed = pl.when(pl.col("period_end") <= due.until).then(pl.lit("all")).otherwise(pl.lit("advance"))
+    again = periods.join(due.again, on=AGAIN.names(), how="semi").filter(pl.col("from") <= due.until)
+    return _parted(pl.concat([_fallen_due(others, due), again.with_columns(bills=closed)]))
+
+
+def reported_bounds(due: Month | Due) -> tuple[datetime, datetime]:
+    """The time whose usage is reported when nobody pays for it, [start, end): the month in UTC."""
+    return due.bounds(UTC) if isinstance(due, Month) else (due.after, due.until)
+
+
+def month_ended(due: Due, time_zones: Iterable[str]) -> tuple[Month | None, list[str]]:
+    """The calendar month that ends on (`after`, `until`] in some of the time zones, and these zones; of several months
+    the last."""
+    ended: dict[Month, list[str]] = {}
+    for zone in sorted(set(time_zones)):
+        current = month_of(due.until, zone)
+        if current.start(ZoneInfo(zone)) > due.after:
+            ended.setdefault(current.before(), []).append(zone)
+    last = max(ended, default=None)
+    return (None, []) if last is None else (last, ended[last])
+
+
+def billed_periods(subscriptions: pl.DataFrame, since: datetime, due: Due) -> pl.DataFrame:
+    """The billing periods since an instant of which something was billed before, and that do not end with what is
+    `due`: `customer` beside AGAIN, and `period_end`."""
+    active = subscriptions.filter(pl.col("state") == "active")
+    periods = _in_periods(active, since, due.after)
+    billed = periods.filter(pl.col("from") <= due.after)
+    others = billed.filter((pl.col("period_end") <= due.after) | (pl.col("period_end") > due.until))
+    return others.select("customer", *AGAIN.names(), "period_end").unique()
+
+
+def periods_before(subscriptions: pl.DataFrame, served: pl.DataFrame) -> pl.DataFrame:
+    """SERVICE_PERIOD of the billing period in front of each of `served`."""
+    if served.is_empty():
+        return served
+    active = subscriptions.filter(pl.col("state") == "active").join(served, on="subscription", how="semi")
+    first, last = served.select(first=pl.col("period_start").min(), last=pl.col("period_start").max()).row(0)
+    periods = _in_periods(active, first - _TICK, last)
+    next_ones = served.select("subscription", period_end="period_start").unique()
+    return _parted(
+        periods.join(next_ones, on=["subscription", "period_end"], how="semi").with_columns(bills=pl.lit("all"))
+    )
+
+
+def open_periods(subscriptions: pl.DataFrame, at: datetime) -> pl.DataFrame:
+    """OPEN_PERIOD of `subscriptions` (SUBSCRIPTION): the billing periods that contain `at`, of those that have begun by
+    then."""
+    active = subscriptions.filter(pl.col("state") == "active")
+    day = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    periods = _in_periods(active, day, day + timedelta(days=1))  # of a day, for those are known when asked for again
+    begun = periods.filter(pl.col("from") <= at, pl.col("period_end") > at).select(OPEN_PERIOD.names())
+    return begun.unique().sort("subscription").cast(OPEN_PERIOD)
+
+
+def with_payers(served: pl.DataFrame) -> pl.DataFrame:
+    """`served` (SERVICE_PERIOD) with PAYER."""
+    return served.with_row_index(PAYER)
+
+
+def usage_payers(served: pl.DataFrame) -> pl.DataFrame:
+    """The same of those that usage is charged to, and everything else that is owed when a period is over."""
+    return with_payers(served).filter(pl.col("bills") == "all", pl.col("part") != "seats")
+
+
+def _bounds(active: pl.DataFrame, due: Due) -> tuple[datetime, datetime]:
+    """The time in which billing periods matter: what is due, and what is rated again."""
+    if due.again is None or due.again.is_empty():
+        return due.after, due.until
+    earliest = due.again["period_start"].min()
+    assert isinstance(earliest, datetime)
+    return min(earliest, due.after), due.until
+
+
+def _in_periods(active: pl.DataFrame, since: datetime, until: datetime) -> pl.DataFrame:
+    """`active` (SUBSCRIPTION) in each billing period that has an instant on [`since`, `until`]."""
+    terms = active.select(TERMS_OF_CYCLE).unique()
+    return _cut(active, cut_periods(terms, since, until + _TICK))
+
+
+def _in_month(active: pl.DataFrame, month: Month) -> pl.DataFrame:
+    terms = active.select(TERMS_OF_CYCLE).unique()
+    months = month_in_zones(month, terms["time_zone"]).rename({"period_start": "first", "period_end": "last"})
+    if months.is_empty():
+        return _cut(active, cut_periods(terms, *month.bounds(UTC)))
+    first, last = months.select(pl.col("first").min(), pl.col("last").max()).row(0)
+    periods = cut_periods(terms, first, last).join(months, on="time_zone", validate="m:1")
+    ended = (pl.col("period_end") > pl.col("first")) & (pl.col("period_end") <= pl.col("last"))
+    return _cut(active, periods.filter(ended).drop("first", "last"))
+
+
+def _cut(active: pl.DataFrame, periods: pl.DataFrame) -> pl.DataFrame:
+    """Each row of `active` once for each of `periods` of its cycle in which it is in force, with `from` and `to`."""
+    met = active.join(periods, on=TERMS_OF_CYCLE, nulls_equal=True)
+    timed = met.with_columns(
+        pl.max_horizontal("period_start", "starts_at").alias("from"),
+        pl.min_horizontal("period_end", "ends_at").alias("to"),  # a null `ends_at` is ignored
+    )
+    return timed.filter(pl.col("from") < pl.col("to")).select(*SUBSCRIPTION, *_OF_PERIOD, "from", "to")
+
+
+def _fallen_due(periods: pl.DataFrame, due: Due) -> pl.DataFrame:
+    is_over = (pl.col("period_end") > due.after) & (pl.col("period_end") <= due.until)
+    begun = periods.filter(pl.col("from") <= due.until)
+    begins = begun.filter(pl.col("from") > due.after, ~is_over).select(AGAIN.names()).unique()
+    of_begun = begun.filter(~is_over).join(begins, on=AGAIN.names(), how="semi")  # with what a change has cut
+    return pl.concat(
+        [
+            periods.filter(is_over).with_columns(bills=pl.lit("all")),
+            of_begun.with_columns(bills=pl.lit("advance")),
+        ]
+    )
+
+
+def _parted(rows: pl.DataFrame) -> pl.DataFrame:
+    """SERVICE_PERIOD of rows of items in periods: `bills` and what SUBSCRIPTION and the period have."""
+    whole = rows.with_columns(seats_at_end="seats", part=pl.lit("whole"))
+    several = whole.select(pl.struct(*_ITEM, "period_start").is_duplicated()).to_series()
+    if not several.any():
+        return _ordered([whole])
+    return _ordered([whole.filter(~several), *_stretches(whole.filter(several))])
+
+
+def _ordered(parts: list[pl.DataFrame]) -> pl.DataFrame:
+    order = [*_ITEM, "period_start", "from", "part"]
+    return pl.concat([part.select(SERVICE_PERIOD.names()) for part in parts]).sort(order).cast(SERVICE_PERIOD)
+
+
+def _stretches(rows: pl.DataFrame) -> list[pl.DataFrame]:
+    """Rows of one plan that follow each other are one stretch, with the rows as its parts."""
+    by = [*_ITEM, "period_start"]
+    ordered = rows.sort(*by, "from")
+    before = [pl.col(name).shift(1).over(by) for name in ("plan", "to")]
+    begins = pl.col("plan").ne_missing(before[0]) | pl.col("from").ne_missing(before[1])
+    numbered = ordered.with_columns(stretch=begins.cum_sum())
+    last = {"to": pl.col("to").last(), "ends_at": pl.col("ends_at").last(), "seats_at_end": pl.col("seats").last()}
+    once = [pl.col(name).first() for name in rows.columns if name not in last]
+    gathered = numbered.group_by("stretch", maintain_order=True).agg(*once, **last, rows=pl.len())
+    is_split = pl.col("rows") > 1
+    kinds = pl.when(is_split).then(pl.lit("split")).otherwise(pl.lit("whole"))
+    parts = numbered.join(gathered.filter(is_split), on="stretch", how="semi").with_columns(part=pl.lit("seats"))
+    return [gathered.with_columns(part=kinds), parts]
