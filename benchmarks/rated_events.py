@@ -50,9 +50,7 @@ def measure(quick: bool) -> dict[str, Figure]:
 
 def _check(lines: pl.DataFrame, parts: list[pl.DataFrame]) -> None:
     """Every line is the sum of its events, and every event of a line is there."""
-    sums = pl.concat(
-        part.group_by("line").agg(pl.col("quantity", "amount").sum(), pl.col("event").n_unique()) for part in parts
-    )
+    sums = pl.concat(parts).group_by("line").agg(pl.col("quantity", "amount").sum(), pl.col("event").n_unique())
     assert sums.height == lines.height
     both = lines.join(sums, on="line", suffix="_shared", validate="1:1")
     assert both.height == lines.height

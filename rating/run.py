@@ -27,16 +27,23 @@ def code_version() -> str:
 
 
 def report(rated: Rated) -> dict[str, Any]:
-    """The run in JSON values, amounts as strings: totals, and everything that did not become a line.
+    """The run in JSON values: see `report_of`."""
+    return report_of(rated.lines.height, rated.totals, rated.unpriced, rated.unsubscribed, rated.unmetered)
+
+
+def report_of(
+    lines: int, totals: pl.DataFrame, unpriced: pl.DataFrame, unsubscribed: pl.DataFrame, unmetered: pl.DataFrame
+) -> dict[str, Any]:
+    """A run in JSON values, amounts as strings: totals, and everything that did not become a line.
 
     Each list is cut at REPORTED_ROWS_MAX rows, the largest first; its `rows` and `events` count all of them.
     """
     return {
-        "lines": rated.lines.height,
-        "totals": json_rows(rated.totals),
-        "unpriced": _listed(rated.unpriced),
-        "unsubscribed": _listed(rated.unsubscribed),
-        "unmetered": _listed(rated.unmetered),
+        "lines": lines,
+        "totals": json_rows(totals),
+        "unpriced": _listed(unpriced),
+        "unsubscribed": _listed(unsubscribed),
+        "unmetered": _listed(unmetered),
     }
 
 

@@ -14,17 +14,25 @@ from rating.core.bands_split import lasts, longest, split
 from rating.core.book import Chain, Meter, PriceBook
 from rating.core.buckets import Boundaries, boundaries, instants, with_buckets
 from rating.core.coverage import with_day
-from rating.core.keys import numbered_keys
+from rating.core.keys import looked_up, numbered_keys
 from rating.core.matching import carried_properties, level_of, match_meter
 from rating.core.metering import families, metered_events
 from rating.core.metering.reading import counts, read, value_of
 from rating.core.operators.weight import BEGINS
 from rating.core.schema import INSTANT, PAYER, QUANTITY, property_column
-from rating.core.service_periods import with_payers
-from rating.core.subscriptions import plan_of_variant
+from rating.core.service_periods import usage_payers, with_payers
 
 LINE_NUMBER = "line_number"
 """The place of a charge line in the frame of lines, from 0."""
+
+
+EVENTS_TOGETHER = 1_000_000
+"""About so many events are looked at together, by who pays for them: the lines of more fit no cache (measured)."""
+
+STRETCH = ["subscription", "item", "service_start"]
+"""What tells the payer of a line of usage from others."""
+
+_TOLD_APART = ["price", "price_version", "window", "group"]
 
 
 @dataclass(frozen=True)
@@ -41,24 +49,26 @@ class EventsOfLines:
 
 @dataclass(frozen=True)
 class RunMade:
-    """What a rating run has made of its arguments."""
+    """What a rating run has made of its arguments; of its `lines` those of usage, with LINE_NUMBER and PAYER."""
 
     lines: pl.DataFrame
     served: pl.DataFrame
     book: PriceBook
 
 
-def events_of_lines(
-    paid: pl.LazyFrame,
-    lines: pl.DataFrame,
-    served: pl.DataFrame,
-    book: PriceBook,
-    bounds: tuple[datetime, datetime],
-) -> Iterator[EventsOfLines]:
-    """The events behind `lines` (CHARGE_LINE of one run), for each meter that sums or counts. `paid` is the run's
-    `subscribed_usage` and `bounds` its `scan_bounds`."""
+def run_made(lines: pl.DataFrame, served: pl.DataFrame, book: PriceBook) -> RunMade:
+    """`lines` are CHARGE_LINE of one run, `served` is SERVICE_PERIOD."""
+    payers = usage_payers(served).select("subscription", "item", PAYER, service_start="from")
+    numbered = lines.with_row_index(LINE_NUMBER).filter(pl.col("kind") == "usage")
+    told_apart = numbered.select(pl.col(LINE_NUMBER).cast(pl.Int32), "meter", *STRETCH, *_TOLD_APART)
+    return RunMade(told_apart.join(payers, on=STRETCH, validate="m:1"), served, book)
+
+
+def events_of_lines(paid: pl.LazyFrame, run: RunMade, bounds: tuple[datetime, datetime]) -> Iterator[EventsOfLines]:
+    """The events behind the lines of a run, for each meter that sums or counts, those of some payers at a time. `paid`
+    is the run's `subscribed_usage` and `bounds` its `scan_bounds`."""
+    book = run.book
     named = {shape.meter for shape in book.shapes}
-    run = RunMade(lines, served, book)
     for family in families(book.meters):
         charging = [meter for meter in family if meter.key in named]
         if not charging:
@@ -95,16 +105,22 @@ def _events_of(
     values = [f"quantity:{meter.key}" for meter in meters]
     columns = list(dict.fromkeys([*keys, "time", *fine, *values]))
     read_once = each.select(*columns, event="sequence").collect(engine="streaming")
-    different, key = numbered_keys(read_once, keys)
-    rows = read_once.select("event", "time", *fine, *values).with_columns(key=key)
-    for meter, value in zip(meters, values, strict=True):
-        found = found_lines(different, meter, edges, run)
-        places = different.select("key").join(found, on="key", how="left", maintain_order="left")
-        size = [places["size_from"].gather(rows["key"])] if edges.sizes else []
-        own = rows.select(
-            places[LINE_NUMBER].gather(rows["key"]), *size, "event", "time", *fine, quantity=value
-        ).drop_nulls([LINE_NUMBER, "quantity"])
-        yield EventsOfLines(meter, own, found.select(LINE_NUMBER, "rate").unique())
+    for part in _by_payers(read_once, run.served.height):
+        different, key = numbered_keys(part, keys)
+        for meter, value in zip(meters, values, strict=True):
+            found = found_lines(different, meter, edges, run)
+            lines = looked_up(key, found.select("key", LINE_NUMBER, *(["size_from"] if edges.sizes else [])))
+            own = part.select("event", "time", *fine, quantity=value).with_columns(lines)
+            rates = found.select(LINE_NUMBER, "rate").unique()
+            yield EventsOfLines(meter, own.drop_nulls([LINE_NUMBER, "quantity"]), rates)
+
+
+def _by_payers(rows: pl.DataFrame, payers: int) -> Iterator[pl.DataFrame]:
+    """Rows in parts of about EVENTS_TOGETHER; all rows of a payer are in one of them."""
+    count = rows.height // EVENTS_TOGETHER + 1
+    for part in range(count):
+        first, behind = payers * part // count, payers * (part + 1) // count
+        yield rows if count == 1 else rows.filter(pl.col(PAYER) >= first, pl.col(PAYER) < behind)
 
 
 def found_lines(keys: pl.DataFrame, meter: Meter, edges: Boundaries, run: RunMade) -> pl.DataFrame:
@@ -120,14 +136,8 @@ def found_lines(keys: pl.DataFrame, meter: Meter, edges: Boundaries, run: RunMad
     alone = replace(run.book, chains=tuple(Chain(tier_level="event") for _ in run.book.chains))
     priced = pl.concat(match_meter(owned, meter, alone, edges, run.served).priced)
     rates = run.book.rates.lazy().select("rate", "price", "window", price_version="version")
-    told_apart = ["subscription", "item", "plan", "service_start", "price", "price_version", "window", "meter", "group"]
-    known = run.lines.lazy().with_row_index(LINE_NUMBER).filter(pl.col("kind") == "usage")
-    known = known.select(pl.col(LINE_NUMBER).cast(pl.Int32), *told_apart)
-    owners = (
-        with_payers(run.served)
-        .lazy()
-        .select(PAYER, "subscription", "item", plan=plan_of_variant(), service_start="from")
-    )
-    named = priced.join(owners, on=PAYER, validate="m:1").join(rates, on=["rate", "price"], validate="m:1")
-    matched = named.join(known, on=told_apart, nulls_equal=True, validate="m:1")
+    rated = priced.join(rates, on=["rate", "price"], validate="m:1")
+    asked = pl.col(PAYER).is_between(keys[PAYER].min(), keys[PAYER].max())
+    known = run.lines.lazy().filter(pl.col("meter") == meter.key, asked).select(LINE_NUMBER, PAYER, *_TOLD_APART)
+    matched = rated.join(known, on=[PAYER, *_TOLD_APART], nulls_equal=True, validate="m:1")
     return matched.select(LINE_NUMBER, "rate", "size_from", key=pl.col("event").cast(pl.UInt32)).collect()

@@ -6,14 +6,19 @@ that begins at c and weighs w is G(c + w) - G(c). So shares sum to the amount wh
 (corrections) give back at the rate at which they are, and an event on an edge is in several pieces.
 
 Where an owner has one piece and its rate is a short decimal, every product is exact and the order of events changes
-nothing: those events, nearly all of them, are not sorted.
+nothing: those events are not sorted. Where it has several such pieces, events are sorted only in those spans of time
+that an edge is in (event_spans.py). What is left, rates that had to be rounded and lines with corrections, is put in
+order whole.
 """
 
+from collections.abc import Iterator
 from decimal import Decimal
 
 import polars as pl
 
-from rating.core.money import ZERO, product, quotient
+from rating.core.event_spans import cut_into_spans
+from rating.core.keys import looked_up
+from rating.core.money import ZERO, at_rate, product, quotient
 from rating.core.schema import AMOUNT
 
 PIECE = pl.Schema(
@@ -34,24 +39,34 @@ AMOUNT_DECIMALS = 21
 SORTED_TOGETHER = 1_000_000
 """About so many rows are sorted at a time: more do not fit the caches, and take several times as long (measured)."""
 
+MULTIPLIED_TOGETHER = 500_000
+"""So many rows whose order changes nothing are done at a time: their memory is used again for the next (measured)."""
 
-def shares(rows: pl.DataFrame, pieces: pl.DataFrame, decimals: int) -> pl.DataFrame:
-    """One row a row and piece that it has a part in: `rows` with `tier`, its part of `quantity`, and `share`.
+
+def shares(rows: pl.DataFrame, pieces: pl.DataFrame, decimals: int) -> Iterator[pl.DataFrame]:
+    """One row a row and piece that it has a part in: `rows` with `tier`, its part of `quantity`, and `share`, in parts.
 
     `rows` have `owner`, `event`, `time`, `quantity` and `weight`, which has so many `decimals`; `pieces` is PIECE.
+    Rows of owners without pieces are left out.
     """
-    rated = pieces.lazy().pipe(_with_rates, decimals).collect()
-    even, uneven = rated.filter("is_even"), rated.filter(~pl.col("is_even"))
-    if even.is_empty() or rows.is_empty():
-        return _ordered(rows, uneven)
-    if uneven.is_empty():
-        return _even(rows, even)
-    ordered = rows.join(uneven.select("owner").unique(), on="owner", how="semi")
-    return pl.concat([_even(rows, even), _ordered(ordered, uneven)])
+    rated = pieces.lazy().pipe(_with_rates, decimals, _given_back(rows)).collect()
+    yield _in_order(rows.clear(), rated.clear())  # so that there is a frame, whatever there is to share
+    for (way,), own in rated.partition_by("way", as_dict=True, maintain_order=True).items():
+        yield from _WAYS[way](rows, own)
 
 
-def _with_rates(pieces: pl.LazyFrame, decimals: int) -> pl.LazyFrame:
-    """What one unit of weight costs, what that leaves over, and whether the owner needs no order."""
+def _given_back(rows: pl.DataFrame) -> pl.Series:
+    """The owners that something is given back to: some of their weights are negative."""
+    return rows.filter(pl.col("weight") < 0)["owner"].unique()
+
+
+def _of_owners(rows: pl.DataFrame, pieces: pl.DataFrame) -> pl.DataFrame:
+    known = looked_up(rows["owner"], pieces.select("owner", known=pl.lit(True)).unique())["known"]
+    return rows.filter(known) if known.null_count() else rows
+
+
+def _with_rates(pieces: pl.LazyFrame, decimals: int, falling: pl.Series) -> pl.LazyFrame:
+    """What one unit of weight costs, what that leaves over, and in which of _WAYS the owner's events are shared."""
     empty = pl.col("to") == pl.col("from")
     length = pl.when(empty).then(_ONE).otherwise(pl.col("to") - pl.col("from"))
     rated = pieces.with_columns(
@@ -67,37 +82,50 @@ def _with_rates(pieces: pl.LazyFrame, decimals: int) -> pl.LazyFrame:
     is_short = pl.col("rate") == pl.col("rate").truncate(AMOUNT_DECIMALS - decimals)
     exact = is_short & (over == 0) & (~pl.col("empty") | (pl.col("amount") == 0))
     alone = pl.col("is_first") & pl.col("is_last")
-    return rated.with_columns(over=over, is_exact=exact).with_columns(is_even=alone & pl.col("is_exact"))
+    placed = rated.with_columns(over=over, is_exact=exact)
+    can_be_cut = (pl.col("is_exact") & ~pl.col("empty")).all().over("owner") & ~pl.col("owner").is_in(falling.implode())
+    way = pl.when(alone & pl.col("is_exact")).then(pl.lit("even")).when(can_be_cut).then(pl.lit("spans"))
+    return placed.with_columns(way=way.otherwise(pl.lit("order")))
 
 
-def _even(rows: pl.DataFrame, even: pl.DataFrame) -> pl.DataFrame:
-    owners = pl.DataFrame({"owner": range(int(rows["owner"].max()) + 1)}, schema={"owner": pl.Int32})  # type: ignore[arg-type]
-    found = owners.join(even.select("owner", "rate", piece_tier="tier"), on="owner", how="left", maintain_order="left")
-    at = rows["owner"]
-    joined = rows.with_columns(found["rate"].gather(at), found["piece_tier"].gather(at))
-    if found["rate"].null_count():
-        joined = joined.drop_nulls("rate")
-    return _selected(joined.with_columns(share=product(pl.col("weight"), pl.col("rate"))), rows)
+def _even(rows: pl.DataFrame, even: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """The rows whose owner has one rate, in whatever order."""
+    rates = even.select("owner", "rate", piece_tier="tier")
+    for part in rows.iter_slices(MULTIPLIED_TOGETHER):
+        rated = part.with_columns(looked_up(part["owner"], rates)).drop_nulls("rate")
+        yield _selected(rated.with_columns(share=at_rate(pl.col("weight"), pl.col("rate"))), rows)
 
 
 def _selected(parts: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
     """The columns of `rows`, with the tier of the piece where the row has none of its own, and `share`."""
-    names = [name for name in rows.columns if name not in ("tier", "weight")]
-    return parts.select(*names, "share", tier="tier" if "tier" in rows.columns else "piece_tier")
+    names = [name for name in rows.columns if name not in ("tier", "weight", "quantity")]
+    tier = "tier" if "tier" in rows.columns else "piece_tier"
+    return parts.select(*names, pl.col("quantity").cast(AMOUNT), "share", tier=tier)
 
 
-def _ordered(rows: pl.DataFrame, pieces: pl.DataFrame) -> pl.DataFrame:
+def _by_spans(rows: pl.DataFrame, pieces: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """The rows of owners with exact pieces: most spans of time are in one of them."""
+    own = _of_owners(rows, pieces)
+    cut = cut_into_spans(own, pieces)
+    if cut is None:
+        yield from _ordered(own, pieces)
+        return
+    for found in (_even(cut.rows, cut.even), _ordered(cut.rows, cut.uneven)):
+        yield from (part.with_columns(owner="line").drop("line") for part in found)
+
+
+def _ordered(rows: pl.DataFrame, pieces: pl.DataFrame) -> Iterator[pl.DataFrame]:
     """In batches of owners, for what is left to do is by owner."""
-    batches = rows.height // SORTED_TOGETHER + 1
-    if batches == 1:
-        return _in_order(rows, pieces)
+    own = _of_owners(rows, pieces)
+    batches = own.height // SORTED_TOGETHER + 1
     batch = pl.col("owner") % batches
-    each = ((rows.filter(batch == place), pieces.filter(batch == place)) for place in range(batches))
-    return pl.concat([_in_order(*part) for part in each])
+    for place in range(batches):
+        is_here = batch == place if batches > 1 else True
+        yield _in_order(own.filter(is_here), pieces.filter(is_here))
 
 
 def _in_order(rows: pl.DataFrame, pieces: pl.DataFrame) -> pl.DataFrame:
-    filled = _filled(rows)
+    filled = _filled(rows.with_columns(pl.col("quantity", "weight").cast(AMOUNT)))
     after = pl.col("weight").cum_sum().over("owner")
     first = (pl.col("owner") != pl.col("owner").shift()).fill_null(True)
     sorted_rows = filled.with_columns(pl.col("owner").set_sorted())
@@ -167,3 +195,6 @@ def _measured(weight: pl.Expr) -> pl.Expr:
         .then(weight - pl.col("before"))
         .otherwise(inside)
     )
+
+
+_WAYS = {"even": _even, "spans": _by_spans, "order": _ordered}

@@ -4,6 +4,8 @@ An `allow` takes the first units out; what any other step does to a quantity or 
 line is cut into what is included and, behind it, its tiers, each with its part of the line's amount.
 """
 
+from dataclasses import dataclass
+
 import polars as pl
 
 from rating.core.event_shares import PIECE
@@ -23,17 +25,34 @@ def whole_pieces(owners: pl.DataFrame) -> pl.DataFrame:
     return rows.select(pl.col(name).cast(dtype) for name, dtype in PIECE.items())
 
 
-def pieces(owners: pl.DataFrame) -> pl.DataFrame:
-    """PIECE of `owners`: one row an `owner` with the `weight` of its events, the `quantities` that steps on them made
-    (a list of `operator`, `before`, `after`), its `tiers` (a list of `tier`, `quantity`, `amount`) and its `amount`."""
+@dataclass(frozen=True)
+class Parts:
+    """What owners are made of. `one_tier` are those that no step takes anything from and that have one tier: `owner`,
+    `tier`, most, and much less to do. `others` have an `owner`, their `quantities` and their `tiers`."""
+
+    one_tier: pl.DataFrame
+    others: pl.DataFrame
+
+
+def parts_of(owners: pl.DataFrame) -> Parts:
+    """One row an `owner` with the `quantities` that steps on them made (a list of `operator`, `before`, `after`), and
+    its `tiers` (a list of `tier`, `quantity`, `amount`)."""
     is_simple = (pl.col("quantities").list.len() == 0) & (pl.col("tiers").list.len() == 1)
-    return pl.concat([_of_one_tier(owners.filter(is_simple)), _of_several(owners.filter(~is_simple))])
+    tier = pl.col("tiers").list.first().struct.field("tier")
+    others = owners.filter(~is_simple).select("owner", "quantities", "tiers")
+    return Parts(owners.filter(is_simple).select("owner", tier=tier), others)
+
+
+def pieces(owners: pl.DataFrame, made_of: Parts) -> pl.DataFrame:
+    """PIECE of `owners`: one row an `owner` with the `weight` of its events and its `amount`."""
+    known = owners.select("owner", "weight", "amount")
+    of_one = known.join(made_of.one_tier, on="owner", validate="1:1")
+    of_several = known.join(made_of.others, on="owner", validate="1:1")
+    return pl.concat([_of_one_tier(of_one), _of_several(of_several)])
 
 
 def _of_one_tier(owners: pl.DataFrame) -> pl.DataFrame:
-    """Those that no step takes anything from, and that have one tier: most, and much less to do."""
-    tier = pl.col("tiers").list.first().struct.field("tier")
-    rows = owners.select("owner", "amount", place=pl.lit(0), tier=tier, to="weight", **{"from": ZERO})
+    rows = owners.select("owner", "amount", "tier", place=pl.lit(0), to="weight", **{"from": ZERO})
     return rows.select(pl.col(name).cast(dtype) for name, dtype in PIECE.items())
 
 

@@ -41,6 +41,11 @@ def product(left: pl.Expr, right: pl.Expr) -> pl.Expr:
     return left.cast(AMOUNT) * right.cast(AMOUNT)
 
 
+def at_rate(quantity: pl.Expr, rate: pl.Expr) -> pl.Expr:
+    """`product` of a quantity and an amount; to make the quantity an amount first takes half as long again."""
+    return quantity * rate.cast(AMOUNT)
+
+
 def quotient(amount: pl.Expr, divisor: pl.Expr) -> pl.Expr:
     """amount / divisor, rounded half to even at the 21st decimal; exact where the quotient has no more."""
     return amount.cast(AMOUNT) / divisor.cast(AMOUNT)

@@ -30,10 +30,10 @@ import polars as pl
 from rating.core.book import EXACTLY, Chain, Meter, PriceBook
 from rating.core.chain import Terms, by_day, left_at, priced
 from rating.core.coverage import scan_bounds, subscribed_usage
-from rating.core.event_lines import LINE_NUMBER, RunMade, events_of_lines
+from rating.core.event_lines import LINE_NUMBER, STRETCH, events_of_lines, run_made
 from rating.core.event_readings import events_of_readings
 from rating.core.event_shares import AMOUNT_DECIMALS, shares
-from rating.core.line_pieces import PRICED_TIER, pieces, whole_pieces
+from rating.core.line_pieces import PRICED_TIER, Parts, parts_of, pieces, whole_pieces
 from rating.core.metering import converted
 from rating.core.money import grouped_sum
 from rating.core.periods import Month
@@ -56,6 +56,8 @@ RATED_EVENT = pl.Schema(
 """One row is the part of one usage event that is in one tier of one charge line. Of each line, the quantities sum to
 its quantity and the amounts to its amount."""
 
+_NAMES = (*STRETCH, "price", "meter", "group")  # of a line, in LINE
+
 
 def rated_events(
     usage: Usage,
@@ -65,32 +67,38 @@ def rated_events(
     due: Month | Due,
     lines: pl.DataFrame,
 ) -> Iterator[pl.DataFrame]:
-    """RATED_EVENT of `lines`, the CHARGE_LINE that `rating.rate` has made of the same arguments; a frame for each meter
-    and chain, in no order of rows that means anything."""
+    """RATED_EVENT of `lines`, the CHARGE_LINE that `rating.rate` has made of the same arguments; in frames
+    of some meter's events, in no order that means anything; a line may be in several frames."""
     served = service_periods(subscriptions, due)
     terms = Terms(book, parts_of_periods(served) if any(map(_prorates, book.chains)) else PART.to_frame())
     start, end = scan_bounds(served, due)
     in_scan = usage.between(start, end).events
     paid = subscribed_usage(in_scan, with_numbers(subjects, usage.subjects), served)
     numbered = lines.with_row_index("owner").with_columns(pl.col("owner").cast(pl.Int32))
+    made_of, narrow = _parts_of_lines(numbered), numbered.select("owner", "quantity", "amount", *_NAMES).rechunk()
     found_lines, finer = [pl.Series("owner", [], dtype=pl.Int32)], _Finer()
-    for found in events_of_lines(paid, lines, served, book, (start, end)):
+    run, names = (
+        run_made(lines, served, book),
+        lines["line"].rechunk(),
+    )  # of many chunks each look-up takes 8 times as long
+    for found in events_of_lines(paid, run, (start, end)):
         rows = found.rows.rename({LINE_NUMBER: "owner"})
-        known = numbered.join(_rates(found.rates, book), on="owner", validate="1:1")
+        known = _known(narrow, found.rates, book)
         found_lines.append(known["owner"])
         for (chain, is_sized), own in known.partition_by("chain", "is_sized", as_dict=True).items():
             if is_sized or book.chains[chain].level != "line":
                 finer.add(chain, is_sized, _of_lines(rows, own), own, found.meter)
             else:
-                yield _named(_of_whole_lines(_of_lines(rows, own), own, found.meter), lines)
-    for found in events_of_readings(paid, RunMade(lines, served, book), (start, end)):
-        known = numbered.join(_rates(found.rates, book), on="owner", validate="1:1").filter(~pl.col("is_sized"))
+                yield from _named(_of_whole_lines(rows, own, made_of, found.meter), names)
+    for found in events_of_readings(paid, run, (start, end)):
+        known = _known(narrow, found.rates, book).filter(~pl.col("is_sized"))
         found_lines.append(known["owner"])
         rows = _of_lines(found.rows.rename({LINE_NUMBER: "owner"}), known)
         weighed = _in_proportion(rows, known.select("owner", amount=pl.col("quantity").cast(AMOUNT)))
-        yield _named(_of_lines_by_weight(weighed, known, AMOUNT_DECIMALS), lines)
+        yield from _named(_of_lines_by_weight(weighed, known, made_of, AMOUNT_DECIMALS), names)
     for chain, events, own in finer.by_chain(book):
-        yield _named(_step_by_step(events, own, chain, served, terms), lines)
+        told = own.join(numbered.select("owner", "operations"), on="owner") if chain.goes_on else own
+        yield from _named(_step_by_step(events, told, made_of, chain, served, terms), names)
     yield _without_events(numbered.filter(~pl.col("owner").is_in(pl.concat(found_lines).implode())))
 
 
@@ -117,10 +125,11 @@ class _Finer:
             yield steps, pl.concat(rows, how="diagonal"), pl.concat(self._lines[chain, is_sized])
 
 
-def _rates(rates: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
-    """The rate of each line, its chain, and whether the size of each event chooses its tier."""
+def _known(lines: pl.DataFrame, rates: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
+    """The lines that have `rates`, with the chain, and whether the size of each event chooses its tier."""
     wanted = book.rates.select("rate", "chain", "pool", is_sized=pl.col("tier_mode") == "cliff")
-    return rates.rename({LINE_NUMBER: "owner"}).join(wanted, on="rate", validate="m:1")
+    of_lines = rates.join(wanted, on="rate", validate="m:1", maintain_order="left")
+    return lines[of_lines[LINE_NUMBER]].with_columns(of_lines.drop(LINE_NUMBER))
 
 
 def _of_lines(rows: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
@@ -129,13 +138,13 @@ def _of_lines(rows: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
     return rows.join(lines.select("owner"), on="owner", how="semi")
 
 
-def _of_whole_lines(rows: pl.DataFrame, lines: pl.DataFrame, meter: Meter) -> pl.DataFrame:
+def _of_whole_lines(rows: pl.DataFrame, lines: pl.DataFrame, made_of: Parts, meter: Meter) -> Iterator[pl.DataFrame]:
     """The shares of events in `lines` of one meter, whose chains see whole lines."""
     if meter.conversion == EXACTLY:
-        exact = rows.with_columns(quantity=pl.col("quantity").cast(AMOUNT), weight=pl.col("quantity").cast(AMOUNT))
+        exact = rows.with_columns(weight="quantity")
         weights = lines.select("owner", weight=pl.col("quantity").cast(AMOUNT))
-        return _of_lines_by_weight(exact, lines, QUANTITY.scale, weights)
-    return _of_lines_by_weight(_converted(rows, meter), lines, AMOUNT_DECIMALS)
+        return _of_lines_by_weight(exact, lines, made_of, QUANTITY.scale, weights)
+    return _of_lines_by_weight(_converted(_of_lines(rows, lines), meter), lines, made_of, AMOUNT_DECIMALS)
 
 
 def _converted(rows: pl.DataFrame, meter: Meter) -> pl.DataFrame:
@@ -149,13 +158,13 @@ def _in_proportion(rows: pl.DataFrame, metered: pl.DataFrame) -> pl.DataFrame:
     """Rows with their part of the metered quantity (`amount` of each `owner`) as `quantity` and `weight`, in proportion
     to what they have as `quantity`."""
     weights = rows.with_columns(quantity=pl.col("quantity").cast(AMOUNT), weight=pl.col("quantity").cast(AMOUNT))
-    made = shares(weights, whole_pieces(_with_weights(metered, weights)), QUANTITY.scale)
+    made = pl.concat(shares(weights, whole_pieces(_with_weights(metered, weights)), QUANTITY.scale))
     return made.with_columns(quantity="share").rename({"share": "weight"}).drop("tier")
 
 
 def _step_by_step(
-    rows: pl.DataFrame, lines: pl.DataFrame, chain: Chain, served: pl.DataFrame, terms: Terms
-) -> pl.DataFrame:
+    rows: pl.DataFrame, lines: pl.DataFrame, made_of: Parts, chain: Chain, served: pl.DataFrame, terms: Terms
+) -> Iterator[pl.DataFrame]:
     """Events run through the steps that see events, as the chain does it; what is left goes on by days and lines."""
     left = left_at(_keyed(rows, lines, chain, served), "event", chain, terms)
     if chain.tier_level == "event":
@@ -167,18 +176,17 @@ def _step_by_step(
         by_days = _of_days(left, lines, chain, terms).rename({"share": "weight"})
         if chain.tier_level == "day":
             return _of_totals(by_days, lines)
-        return _of_lines_by_weight(by_days.drop("tier"), lines, AMOUNT_DECIMALS)
+        return _of_lines_by_weight(by_days.drop("tier"), lines, made_of, AMOUNT_DECIMALS)
     weighted = left.select("owner", "event", "time", quantity="metered", weight="quantity")
-    return _of_lines_by_weight(weighted.collect(), lines, AMOUNT_DECIMALS)
+    return _of_lines_by_weight(weighted.collect(), lines, made_of, AMOUNT_DECIMALS)
 
 
 def _keyed(rows: pl.DataFrame, lines: pl.DataFrame, chain: Chain, served: pl.DataFrame) -> pl.LazyFrame:
     """Rows as a chain takes them, with numbers for the names in LINE: in the order of the names, where that matters;
     and what was metered before each line in its window."""
     names = [pl.col(name).rank("dense").cast(pl.Int32) for name in ("price", "meter", "group")]
-    of_stretch = ["subscription", "item", "service_start"]
-    payers = usage_payers(served).select(PAYER, *of_stretch[:2], service_start="from")
-    paid = lines.join(payers, on=of_stretch, validate="m:1", maintain_order="left")
+    payers = usage_payers(served).select(PAYER, *STRETCH[:2], service_start="from")
+    paid = lines.join(payers, on=STRETCH, validate="m:1", maintain_order="left")
     keys = paid.select("owner", "rate", "pool", PAYER, *names, *_earlier(chain))
     quantity = pl.col("quantity").cast(AMOUNT)
     unknown = {"size_from": QUANTITY, "allowed": AMOUNT}  # what a plan's allowance covers is known of lines alone
@@ -231,36 +239,41 @@ def _of_days(left: pl.LazyFrame, lines: pl.DataFrame, chain: Chain, terms: Terms
         spans.select("owner", "line", "day"), on=["line", "day"], validate="m:1"
     )
     weighted = events.select("owner", "line", "event", "time", quantity="metered", weight="quantity")
-    return shares(weighted, pieces(spans), AMOUNT_DECIMALS).drop("owner").rename({"line": "owner"})
+    return (
+        pl.concat(shares(weighted, pieces(spans, parts_of(spans)), AMOUNT_DECIMALS))
+        .drop("owner")
+        .rename({"line": "owner"})
+    )
 
 
-def _of_lines_by_weight(
-    rows: pl.DataFrame, lines: pl.DataFrame, decimals: int, weights: pl.DataFrame | None = None
-) -> pl.DataFrame:
-    """Events by their weight, of `decimals`, through the steps and tiers that see whole lines. `weights` are the sums
-    of each line's, where they are known."""
+def _parts_of_lines(lines: pl.DataFrame) -> Parts:
+    """What the steps and tiers that see whole lines made of each of them."""
     step = pl.element().struct
     of_lines = (step.field("on") == "quantity") & (step.field("level") == "line")
     tier = pl.struct(step.field(name) for name in PRICED_TIER)
-    described = lines.select(
-        "owner",
-        "amount",
-        quantities=pl.col("operations").list.filter(of_lines),
-        tiers=pl.col("tiers").list.eval(tier),
-    )
-    known = _with_weights(described, rows) if weights is None else described.join(weights, on="owner", validate="1:1")
-    return shares(rows, pieces(known), decimals)
+    quantities, tiers = pl.col("operations").list.filter(of_lines), pl.col("tiers").list.eval(tier)
+    return parts_of(lines.select("owner", quantities=quantities, tiers=tiers))
 
 
-def _of_totals(rows: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
+def _of_lines_by_weight(
+    rows: pl.DataFrame, lines: pl.DataFrame, made_of: Parts, decimals: int, weights: pl.DataFrame | None = None
+) -> Iterator[pl.DataFrame]:
+    """Events by their weight, of `decimals`, through the steps and tiers that see whole lines. `weights` are the sums
+    of each line's, where they are known."""
+    owed = lines.select("owner", "amount")
+    known = _with_weights(owed, rows) if weights is None else owed.join(weights, on="owner", validate="1:1")
+    return shares(rows, pieces(known, made_of), decimals)
+
+
+def _of_totals(rows: pl.DataFrame, lines: pl.DataFrame) -> Iterator[pl.DataFrame]:
     """Events by the amounts that they came to by themselves; what became of the line's sum is shared in proportion."""
     weighted = _with_weights(lines.select("owner", "amount"), rows)
     is_sum = pl.col("weight") == pl.col("amount")
     changed = weighted.filter(~is_sum)
     alone = rows.join(weighted.filter(is_sum).select("owner"), on="owner", how="semi")
-    kept = alone.select("owner", "event", "time", "quantity", share="weight", tier="tier")
-    others = shares(rows.join(changed.select("owner"), on="owner", how="semi"), whole_pieces(changed), AMOUNT_DECIMALS)
-    return pl.concat([kept, others.select(kept.columns)])
+    yield alone.select("owner", "event", "time", "quantity", share="weight", tier="tier")
+    others = rows.join(changed.select("owner"), on="owner", how="semi")
+    yield from shares(others, whole_pieces(changed), AMOUNT_DECIMALS)
 
 
 def _with_weights(owners: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
@@ -269,9 +282,11 @@ def _with_weights(owners: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
     return owners.lazy().join(weights, on="owner", validate="1:1").collect()
 
 
-def _named(parts: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
-    named = parts.with_columns(line=lines["line"].gather(parts["owner"])).rename({"share": "amount"})
-    return named.select(pl.col(name).cast(dtype) for name, dtype in RATED_EVENT.items())
+def _named(parts: Iterator[pl.DataFrame], lines: pl.Series) -> Iterator[pl.DataFrame]:
+    """RATED_EVENT of the shares of `owner`, which is a place in `lines`."""
+    for part in parts:
+        named = part.with_columns(lines.gather(part["owner"]).alias("line")).rename({"share": "amount"})
+        yield named.select(pl.col(name).cast(dtype) for name, dtype in RATED_EVENT.items())
 
 
 def _without_events(lines: pl.DataFrame) -> pl.DataFrame:

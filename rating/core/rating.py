@@ -209,9 +209,18 @@ def _used(matches: Iterable[Matched]) -> pl.LazyFrame:
     return pl.concat([PRICED_USAGE.to_frame(eager=False), *(f for m in matches for f in m.priced)], how="diagonal")
 
 
+def unpriced_of_parts(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """UNPRICED of customers of whom each of `parts` (UNPRICED) has some."""
+    return _unpriced_sums([part.lazy() for part in parts]).collect()
+
+
 def _unpriced(matches: Iterable[Matched]) -> pl.LazyFrame:
     """UNPRICED, sorted."""
-    rows = pl.concat([UNPRICED.to_frame(eager=False), *(f for m in matches for f in m.unpriced)])
+    return _unpriced_sums(frame for match in matches for frame in match.unpriced)
+
+
+def _unpriced_sums(parts: Iterable[pl.LazyFrame]) -> pl.LazyFrame:
+    rows = pl.concat([UNPRICED.to_frame(eager=False), *parts])
     return grouped_sum(rows, _UNPRICED_KEY, ["quantity"], pl.col("events").sum()).sort(_UNPRICED_KEY)
 
 

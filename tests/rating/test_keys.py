@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rating.core.keys import numbered_keys, sums_by_number_and_text
+from rating.core.keys import looked_up, numbered_keys, sums_by_number_and_text
 
 COLUMNS = {"a": pl.String, "b": pl.Int64, "c": pl.Datetime("us", "UTC")}
 ROWS = st.lists(st.tuples(st.sampled_from(["x", "y", None]), st.sampled_from([0, 1, None]), st.none()), max_size=20)
@@ -41,3 +41,9 @@ def test_a_number_that_does_not_fit_beside_a_text_fails() -> None:
     frame = pl.LazyFrame([(2**31, "x", 1)], schema=NUMBERS, orient="row")
     with pytest.raises(pl.exceptions.InvalidOperationError):
         sums_by_number_and_text(frame, "n", "t", [pl.col("v").sum()]).collect()
+
+
+def test_a_row_is_looked_up_by_its_number() -> None:
+    found = looked_up(pl.Series([2, 0, 5, 2]), pl.DataFrame({"number": [2, 5], "name": ["two", "five"]}))
+    assert found.rows() == [("two",), (None,), ("five",), ("two",)]
+    assert looked_up(pl.Series([1]), pl.DataFrame(schema={"number": pl.Int64, "name": pl.String})).rows() == [(None,)]
