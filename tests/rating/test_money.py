@@ -1,13 +1,14 @@
 """Exact arithmetic: products, quotients, packages, rounding and sums that must not wrap."""
 
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, ROUND_UP, Context, Decimal
+from fractions import Fraction
 
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rating.core.money import grouped_sum, plain, product, quotient, round_by_currency, round_to, started
+from rating.core.money import grouped_sum, part, plain, product, quotient, round_by_currency, round_to, started
 from rating.core.schema import AMOUNT, QUANTITY
 
 EXACT = Context(prec=120)
@@ -103,3 +104,16 @@ def test_a_grouped_sum_is_the_sum(values: list[tuple[int, Decimal]]) -> None:
 )
 def test_a_decimal_is_written_as_people_write_it(amount: str, text: str) -> None:
     assert plain(Decimal(amount)) == text
+
+
+@given(amount=st.decimals(-(10**16), 10**16, places=21), share=st.fractions(0, 1))
+def test_a_part_by_microseconds_is_exact_whatever_the_amount(amount: Decimal, share: Fraction) -> None:
+    """A month has 2.7 x 10^12 microseconds: beside them few digits are left for a product."""
+    whole = 31 * 86_400 * 10**6
+    served = int(whole * share)
+    columns = {"served": pl.lit(served, dtype=pl.Int64), "whole": pl.lit(whole, dtype=pl.Int64)}
+    frame = pl.DataFrame({"amount": [amount]}, schema={"amount": AMOUNT}).with_columns(**columns)
+    got = frame.select(part(*map(pl.col, ("amount", "served", "whole")))).item()
+    assert got == EXACT.divide(EXACT.multiply(amount, served), whole).quantize(
+        Decimal(1).scaleb(-21), ROUND_HALF_EVEN, EXACT
+    )

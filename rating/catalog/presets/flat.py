@@ -9,7 +9,7 @@ October: 10.97.
 """
 
 from dataclasses import replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -61,8 +61,8 @@ class OneTimePrice(PricePart):
     versions: tuple[FlatVersion, ...] = Field(min_length=1)
     """The fee and when it changed, oldest first: the version in force when the subscription begins is charged."""
 
-    per: Literal["subscription"] = Field("subscription", exclude=True)
-    prorate: None = Field(None, exclude=True)
+    per: ClassVar[str] = "subscription"
+    prorate: ClassVar[None] = None
 
     @property
     def due(self) -> str:
