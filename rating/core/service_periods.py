@@ -54,7 +54,7 @@ class Due:
     again: pl.DataFrame | None = None
 
     def __str__(self) -> str:
-        return f"{self.after.isoformat()}/{self.until.isoformat()}"
+        return "/".join(at.strftime("%Y-%m-%dT%H:%M:%SZ") for at in (self.after, self.until))
 
 
 def service_periods(subscriptions: pl.DataFrame, due: Month | Due) -> pl.DataFrame:

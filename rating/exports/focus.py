@@ -93,8 +93,8 @@ def focus(lines: pl.DataFrame, terms: FocusTerms) -> pl.DataFrame:
         items(lines, terms.digits)
         .rename({"quantity": "item_quantity", "amount": "item_amount"})
         .join(lines, on="line", validate="m:1")
-        .join(terms.names, on="customer", how="left", validate="m:1")
-        .with_columns(category=pl.col("kind").replace_strict(CATEGORY, default="Adjustment"))
+        .join(terms.names, left_on="billed_to", right_on="customer", how="left", validate="m:1")
+        .with_columns(category=_category())
     )
     columns = {**_parties(terms), **_time(terms), **_costs(), **_quantities(), **_names()}
     sorted_charges = charges.sort("line", "item")
@@ -104,8 +104,8 @@ def focus(lines: pl.DataFrame, terms: FocusTerms) -> pl.DataFrame:
 def _parties(terms: FocusTerms) -> dict[str, pl.Expr]:
     issuer = pl.lit(terms.issuer)
     return {
-        "BillingAccountId": pl.col("customer"),
-        "BillingAccountName": pl.coalesce("name", "customer"),
+        "BillingAccountId": pl.col("billed_to"),
+        "BillingAccountName": pl.coalesce("name", "billed_to"),
         "InvoiceId": pl.lit(None),
         "InvoiceIssuerName": issuer,
         "ProviderName": issuer,
@@ -121,8 +121,8 @@ def _time(terms: FocusTerms) -> dict[str, pl.Expr]:
     return {
         "BillingPeriodStart": pl.col("period_start"),
         "BillingPeriodEnd": pl.col("period_end"),
-        "ChargePeriodStart": pl.col("period_start"),
-        "ChargePeriodEnd": pl.col("period_end"),
+        "ChargePeriodStart": pl.col("service_start"),
+        "ChargePeriodEnd": pl.col("service_end"),
         "ChargeFrequency": pl.when(pl.col("kind") == "usage").then(pl.lit("Usage-Based")).otherwise(once),
     }
 
@@ -135,9 +135,19 @@ def _costs() -> dict[str, pl.Expr]:
         **{name: pl.col(column) for name, column in {**costs, **exact, **prices}.items()},
         "BillingCurrency": pl.col("currency"),
         "ChargeCategory": pl.col("category"),
-        "ChargeClass": pl.lit(None),
+        "ChargeClass": pl.when(pl.col("kind") == "adjustment").then(pl.lit("Correction")),
         "PricingCategory": pl.when(_is_bought()).then(pl.lit("Standard")),
     }
+
+
+def _category() -> pl.Expr:
+    """What corrects usage is usage too: its class says that it is a correction."""
+    corrects_usage = (pl.col("kind") == "adjustment") & pl.col("meter").is_not_null()
+    return (
+        pl.when(corrects_usage)
+        .then(pl.lit("Usage"))
+        .otherwise(pl.col("kind").replace_strict(CATEGORY, default="Adjustment"))
+    )
 
 
 def _quantities() -> dict[str, pl.Expr]:

@@ -16,7 +16,7 @@ from rating.exports.wording import item_description, item_name
 
 INVOICE_LINE = pl.Schema(
     {
-        "customer": pl.String(),  # BT-46
+        "customer": pl.String(),  # BT-46: who pays
         "customer_name": pl.String(),  # BT-44
         "currency": pl.String(),  # BT-5
         "line_number": pl.Int32(),  # BT-126, from 1 for each customer and currency
@@ -54,6 +54,7 @@ def invoice_lines(
         items(lines, digits)
         .rename({"quantity": "item_quantity"})
         .join(lines.drop("quantity", "amount"), on="line", validate="m:1")
+        .with_columns(customer="billed_to")
         .join(customers, on="customer", how="left", validate="m:1")
     )
     place = pl.col("kind").replace_strict(_SHOWN_FIRST, default=2)
@@ -105,9 +106,9 @@ def _with_digits(column: str, digits: Mapping[str, int]) -> pl.Expr:
 
 
 def _days(time_zones: Iterable[str]) -> dict[str, pl.Expr]:
-    """The first and the last day of the period, by the customer's calendar."""
-    last = pl.col("period_end") - timedelta(microseconds=1)
-    return {"period_start": _day(pl.col("period_start"), time_zones), "period_end": _day(last, time_zones)}
+    """The first and the last day that a line is for, by the customer's calendar."""
+    last = pl.col("service_end") - timedelta(microseconds=1)
+    return {"period_start": _day(pl.col("service_start"), time_zones), "period_end": _day(last, time_zones)}
 
 
 def _day(instant: pl.Expr, time_zones: Iterable[str]) -> pl.Expr:

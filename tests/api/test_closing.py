@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import httpx2
+import polars as pl
 import pytest
 from starlette.testclient import TestClient
 
@@ -258,3 +259,22 @@ def test_a_request_says_what_it_wants(client: httpx2.Client) -> None:
         answer = client.post("/v1/rating-runs", json=body)
         assert answer.status_code in (400, 422)
         assert "due" in answer.text
+
+
+def test_a_parent_is_billed_for_its_children_and_a_correction_is_one_in_focus(
+    client: httpx2.Client, clock: Clock
+) -> None:
+    put(client, "/v1/customers/holding", {"subjects": []})
+    put(client, "/v1/customers/acme", {"parent": "holding"})
+    month_closed(client, clock)
+    clock.set("2026-10-06T00:00:00")
+    used(client, "late", "2026-09-20T00:00:00Z", 250)
+    clock.set("2026-11-02T00:00:00")
+    *_, run = close(client)
+    assert {(line["customer"], line["billed_to"]) for line in lines_of(client, run)} == {("acme", "holding")}
+    exported = client.get(f"/v1/rating-runs/{run['id']}/focus", headers={"accept": "text/csv"})
+    assert exported.status_code == 200, exported.text
+    rows = pl.read_csv(exported.content)
+    assert set(rows["BillingAccountId"]) == {"holding"}
+    corrected = rows.filter(pl.col("ChargeClass") == "Correction")
+    assert corrected.select("ChargeCategory", "BilledCost").rows() == [("Usage", 2.5)]

@@ -121,8 +121,8 @@ def test_an_invoice_line_by_hand() -> None:
 def test_days_are_those_of_the_customer() -> None:
     """The month of a customer in Madrid begins at 22:00 UTC of the day before, or 23:00 in winter."""
     made = lines("per_unit", {"unit_amount": "1"}, 1).with_columns(
-        pl.lit("2026-09-30T22:00:00Z").str.to_datetime(time_zone="UTC").dt.cast_time_unit("us").alias("period_start"),
-        pl.lit("2026-10-31T23:00:00Z").str.to_datetime(time_zone="UTC").dt.cast_time_unit("us").alias("period_end"),
+        pl.lit("2026-09-30T22:00:00Z").str.to_datetime(time_zone="UTC").dt.cast_time_unit("us").alias("service_start"),
+        pl.lit("2026-10-31T23:00:00Z").str.to_datetime(time_zone="UTC").dt.cast_time_unit("us").alias("service_end"),
     )
     (line,) = invoice_lines(made, CUSTOMERS, DIGITS, {}).iter_rows(named=True)
     assert (str(line["period_start"]), str(line["period_end"])) == ("2026-10-01", "2026-10-31")
