@@ -20,6 +20,7 @@ from api.quota import QuotaService
 from api.rated_events import RatedEvents
 from api.rating import Closing, RatingService
 from api.settings import Settings
+from api.shadow import Shadowing
 from api.simulation import Asked, Simulated, Simulations
 from api.subscriptions import SubscriptionService, Timeline
 from api.usage import UsageQuery, about_customers, asked_subjects, usage_of
@@ -109,12 +110,14 @@ class Engine:
             line_table = LineTable(self.settings.data / "lines", disk=Disk())
             ledger_table = LedgerTable(self.settings.data / "credits", disk=Disk())
             self.store.runs.interrupt_running(now=self.now())
-            self.rating = RatingService(self.store, self.log, line_table, ledger_table, self.now)
+            part_max = self.settings.part_subscriptions_max
+            self.rating = RatingService(self.store, self.log, line_table, ledger_table, self.now, part_max)
             self.history = History(self.store, self.log, lambda records: self.backfills.counted(records))
             self.rated_events = RatedEvents(self.store, self.log, self.rating, self.history)
             self.verification = Verification(self.store, self.rating, self.history)
             self.simulations = Simulations(self.rating.sources)
             self.exports = Exports(self.store)
+            self.shadow = Shadowing(self.store, self.now)
             self.checks = CheckService(self.rating.sources, self.log, self.now)
             self.charges = CurrentChargesService(self.store, self.rating.sources, self.now)
             self.credits = CreditService(self.store, self.rating, self.now)
@@ -198,6 +201,13 @@ class Engine:
         applied = self.store.catalogs.apply(catalog.version, document, now=self.now())
         self._in_force = compiled
         self.quota.terms_changed()
+        return applied
+
+    def switch_to_shadow(self, at: datetime) -> CatalogApplied:
+        """Bring the catalog into force that goes over to the one beside it at an instant. See api/shadow.py."""
+        catalog = self.shadow.to_switch(self.in_force.catalog, at)
+        applied = self.apply_catalog(catalog.canonical_json(), format="json")
+        self.store.shadows.end()
         return applied
 
     def read_catalog(self, version: str | None) -> Catalog:

@@ -124,6 +124,8 @@ class CreditRecords:
             query = query.where(credit_grants.c.change <= change)
         with reading(self.engine) as connection:
             rows = connection.execute(query).all()
+        if not rows:
+            return GRANT.to_frame()
         meant: dict[tuple[str, ...], list[str] | None] = {(): None}
         for patterns in {tuple(row.prices) for row in rows} - {()}:
             meant[patterns] = sorted({p for pattern in patterns for p in prices if means(pattern, p)})
@@ -183,6 +185,8 @@ class CreditRecords:
             query = query.where(credit_refunds.c.change <= change)
         with reading(self.engine) as connection:
             refunds = [_refund(row) for row in connection.execute(query)]
+        if not refunds:
+            return RETURN.to_frame()
         parts = [
             {
                 "refund": refund.id,

@@ -18,6 +18,7 @@ from store.errors import DatabaseUnavailable
 from store.migrate import upgrade
 from store.rewriting import mark_clean_end, rewrite_after_unclean_end
 from store.runs import Runs
+from store.shadows import Shadows
 from store.signals import Signals
 from store.subscription_changes import SubscriptionChanges
 from store.subscriptions import Subscriptions
@@ -37,6 +38,7 @@ class Store:
     backfills: Backfills
     credits: CreditRecords
     changes: Changes
+    shadows: Shadows
     disk: Disk
 
     def close(self) -> None:
@@ -82,6 +84,7 @@ def open_store(url: str, *, on_failed: OnFailed | None = None, disk: Disk | None
         backfills=Backfills(engine),
         credits=CreditRecords(engine, now),
         changes=Changes(engine),
+        shadows=Shadows(engine, now),
         disk=disk,
     )
 

@@ -68,6 +68,13 @@ class Runs:
             changed = connection.execute(running.values(outcome)).rowcount
         assert changed == 1, f"run {run.id} is not running"
 
+    def note(self, run: Run) -> None:
+        """Record the `report` that a running run has so far."""
+        running = update(rating_runs).where(rating_runs.c.id == run.id, rating_runs.c.status == "running")
+        with writing(self.engine) as connection:
+            changed = connection.execute(running.values(report=run.report)).rowcount
+        assert changed == 1, f"run {run.id} is not running"
+
     def interrupt_running(self, *, now: datetime) -> int:
         """Mark the runs that a stopped process left behind; how many there were."""
         with writing(self.engine) as connection:

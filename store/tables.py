@@ -180,6 +180,19 @@ catalog_applications = Table(
 )
 """One row is one time that a catalog version came into force; the last row is the current one."""
 
+shadow_catalogs = Table(
+    "shadow_catalogs",
+    metadata,
+    Column("sequence", _SEQUENCE, primary_key=True),
+    Column("version", String, ForeignKey("catalogs.version"), nullable=False),
+    Column("plans", JSON, nullable=False),
+    Column("set_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    sqlite_autoincrement=True,
+)
+"""One row is one time that a catalog was rated beside the one in force; the one without `ended_at` is so now. `plans`
+maps plans to those of the catalog."""
+
 rating_runs = Table(
     "rating_runs",
     metadata,

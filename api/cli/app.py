@@ -25,6 +25,7 @@ from api.cli import (
     rejections,
     runs,
     serving,
+    shadow,
     simulate,
     subscriptions,
     usage,
@@ -80,6 +81,7 @@ app.add_typer(events.app, name="events")
 app.add_typer(rejections.app, name="rejections")
 app.add_typer(backfills.app, name="backfill")
 app.add_typer(catalogs.app, name="catalog")
+app.add_typer(shadow.app, name="shadow")
 app.add_typer(credits.app, name="credits")
 app.add_typer(customers.app, name="customers")
 app.add_typer(subscriptions.app, name="subscriptions")

@@ -44,7 +44,7 @@ def simulate(
     first, last = _months(period)
     file_format = None if customers is None else _format_of(customers)
     asked: dict[str, Any] = {"catalog": read_catalog(catalog).document(), "from": first, "to": last}
-    asked |= {"plans": dict(map(_mapping, plan or [])), "limit": 100 if customers is None else None}
+    asked |= {"plans": dict(map(mapping, plan or [])), "limit": 100 if customers is None else None}
     if solve is not None:
         asked["solve"] = {"price": solve, "tolerance": tolerance}
     with reach(data, url) as service, progress(f"simulating {period}", quiet=json):
@@ -54,7 +54,7 @@ def simulate(
     if json:
         document(found)
         return
-    _show(found)
+    show_simulation(found)
     if customers is not None:
         note(f"{grouped(len(found['losers']) + len(found['winners']))} customers are in {customers}")
 
@@ -73,7 +73,7 @@ def _format_of(file: Path) -> str:
     return found
 
 
-def _mapping(text: str) -> tuple[str, str]:
+def mapping(text: str) -> tuple[str, str]:
     old, separator, new = text.partition("=")
     if not (old and separator and new):
         raise Failure(f"--plan {text}: write it as OLD=NEW.", USAGE)
@@ -96,7 +96,7 @@ def _changed(found: dict[str, Any]) -> "pl.DataFrame":
     return frame.cast(pl.Schema([*CUSTOMER_CHANGE.items(), *((name, AMOUNT) for name in names)]))
 
 
-def _show(found: dict[str, Any]) -> None:
+def show_simulation(found: dict[str, Any]) -> None:
     typer.echo(f"{found['catalog_before']} (in force) and {found['catalog_after']}")
     totals = [(t["currency"], *_sides(t), t["customers"], t["more"], t["less"]) for t in found["totals"]]
     table("totals", ("currency", *SIDES, "customers", "pay more", "pay less"), totals, right=(*SIDES, "customers"))

@@ -64,7 +64,7 @@ def _bill(data: Path, database_url: str | None) -> dict[str, Any]:
         fee = next(line for line in lines if line["price"] == "fee" and line["customer"] == "acme")
         refund = {"id": "ticket", "amount": "1.5"}
         client.post(f"/v1/charge-lines/{fee['line']}/refund", json=refund)
-        return {
+        found = {
             "digest": again["digest"],
             "report": {name: value for name, value in again["report"].items() if name != "credits"},
             "credits": again["report"]["credits"]["digest"],
@@ -74,6 +74,15 @@ def _bill(data: Path, database_url: str | None) -> dict[str, Any]:
             "customers": client.get("/v1/customers").json()["items"],
             "signals": client.get("/v1/signals").json()["items"],
         }
+        return {**found, "closed": _closed(client)}
+
+
+def _closed(client: httpx2.Client) -> list[tuple[str, str]]:
+    """What a close closes, and the digests of its lines."""
+    due = {"due": True, "since": "2026-10-01T00:00:00Z", "until": "2026-11-02T00:00:00Z"}
+    runs = client.post("/v1/rating-runs", json=due).json()["runs"]
+    assert runs
+    return [(run["period"], run["digest"]) for run in runs]
 
 
 class Served:

@@ -186,7 +186,8 @@ def test_plans_expand_prefixes_and_list_each_price_once() -> None:
     document = changed("plans/pro/prices", ["*ee", "fee", "t*", "tiered"][1:])
     document["plans"]["all"] = {"currency": "USD", "prices": ["fee", "unit", "sized", "tier*", "tiere*"]}
     book = compiled(document)
-    assert book.fees.select("plan", "price", "due").rows() == [("all", "fee", "in_advance"), ("pro", "fee", "in_advance")]
+    fees = book.fees.select("plan", "price", "due").rows()
+    assert fees == [("all", "fee", "in_advance"), ("pro", "fee", "in_advance")]
     assert {(shape.meter, shape.match): shape.prices.drop("cell").rows() for shape in book.shapes} == {
         ("tokens", ("model",)): [("all", "tiered", "large"), ("pro", "tiered", "large"), ("all", "unit", "small")],
         ("calls", ()): [("all", "sized")],

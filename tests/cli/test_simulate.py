@@ -82,3 +82,12 @@ def test_a_broken_catalog_gives_its_problems(used: Run, tmp_path: Path) -> None:
     ran = used("simulate", "--catalog", "bad.yaml", "--period", "2026-10")
     assert ran.code == 65
     assert "prices.small/input" in ran.err
+
+
+def test_a_catalog_beside_the_one_in_force_is_compared_and_switched_to(used: Run) -> None:
+    assert used("shadow", "set", "new.yaml").code == 0
+    assert used("shadow", "show", "--json").json["plans"] == {}
+    ran = used("shadow", "compare", "--from", "2026-10", "--to", "2026-10", "--json")
+    assert ran.json["losers"][0]["difference"] == "1.1"
+    assert used("shadow", "switch", "--at", "2090-01-01").code == 0
+    assert used("shadow", "drop").code != 0  # it is in force
