@@ -8,73 +8,25 @@ rated as often as one likes, and is billed once.
 All of it follows from what the run records: its catalog, the last event, the last change, and the runs before it.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Any
 
 import polars as pl
 
-from api.history import History, Known
-from api.rating_inputs import Gathered, RatingSources
+from api.due_parts import OWNED_AGAIN, Billed, Close, DueParts
+from api.history import History
+from api.parts import in_parts, spans
+from api.rating_inputs import Accounts, Gathered, RatingInputs, RatingSources
 from api.restated import Restated, Since
-from api.skipping import rated_but
 from rating.catalog import compile_catalog, parse_catalog
-from rating.catalog.closing import Closing
-from rating.catalog.model import Catalog
-from rating.core.book import PriceBook
-from rating.core.lines import CHARGE_LINE
 from rating.core.periods import Month, month_of
-from rating.core.rating import Rated
-from rating.core.restating import posted
 from rating.core.service_periods import AGAIN, Due, billed_periods, service_periods
 from rating.line_table import LineTable
 from store.runs import Run
 
 _MIDDLE = 15
 """A run never goes beyond the 15th of a month: so one month at most ends in it, whatever the time zone."""
-
-
-@dataclass(frozen=True)
-class Close:
-    """What is closed: what is `due`, by a catalog and its `rule`, as it is `known`, behind the close `last`."""
-
-    due: Due
-    catalog: Catalog
-    book: PriceBook
-    known: Known
-    last: Run | None
-    run: str  # the run that closes it
-
-    @property
-    def document(self) -> str:
-        """The run that has what is restated, where that is a document of its own."""
-        return f"{self.run}_restated"
-
-    @property
-    def rule(self) -> Closing:
-        return self.catalog.closing
-
-
-@dataclass(frozen=True)
-class Posting:
-    """What a run of what is due posts: CHARGE_LINE of what fell due, and of what closed periods are not any more as
-    they were billed. `ledger` is CREDIT_ENTRY, `skipped` who could not be rated, and why."""
-
-    gathered: Gathered
-    rated: Rated
-    new: pl.DataFrame
-    restated: pl.DataFrame
-    ledger: pl.DataFrame
-    closed: int  # billing periods that ended
-    again: int  # billing periods that were rated again
-    skipped: list[dict[str, Any]]
-
-    def lines(self, rule: Closing) -> pl.DataFrame:
-        """Those of the run, sorted by id: both, unless what is restated is a document of its own."""
-        own = [self.new] if rule.late == "document" else [self.new, self.restated]
-        return pl.concat(own).sort("line")
 
 
 @dataclass(frozen=True)
@@ -104,26 +56,31 @@ class DueRuns:
 
     def _is_anything_due(self, after: datetime, until: datetime) -> bool:
         """Whether a billing period ends or begins on (`after`, `until`]: the last close has said when the next one
-        does, for accounts that have not changed since. And whether a month is over, for what may be restated."""
+        does, for accounts that have not changed since; of the others it is looked up. And whether a month is over, for
+        what may be restated."""
         last = self.last()
         if last is not None and month_of(after, "UTC") < month_of(until, "UTC"):
             return True
-        if last is not None and last.due_until == after and last.last_change == self.sources.store.changes.last():
-            return datetime.fromisoformat((last.report or {})["next_due"]) <= until
-        return not service_periods(self.sources.accounts().subscriptions, Due(after, until)).is_empty()
+        if last is None or last.due_until != after or last.last_change is None:
+            return self._falls_due(self.sources.accounts(), after, until)
+        if datetime.fromisoformat((last.report or {})["next_due"]) <= until:
+            return True
+        changed = self.sources.store.changes.changed_customers(last.last_change)
+        return bool(changed) and self._falls_due(self.sources.accounts(of=changed), after, until)
 
-    def work(self, close: Close) -> Posting:
-        """What is posted."""
+    def _falls_due(self, accounts: Accounts, after: datetime, until: datetime) -> bool:
+        return not service_periods(accounts.subscriptions, Due(after, until)).is_empty()
+
+    def prepare(self, close: Close, subscriptions_max: int | None = None) -> DueParts:
+        """What is posted, to be worked out part by part; unless a size of parts is given there is one."""
         gathered = self.sources.gather(close.due, close.book, known=close.known)
-        made = rated_but(gathered.inputs, close.catalog)
-        served = service_periods(gathered.inputs.subscriptions, close.due)
-        fallen_due = served.select(AGAIN.names()).unique()
-        earlier = self._closed_before(close)
-        new = posted(made.rated.lines, self._billed(earlier, fallen_due))
-        again, restated = self._restated(close, gathered, earlier, fallen_due)
-        closed = served.filter(pl.col("bills") == "all").select(AGAIN.names()).unique().height
-        ledger = gathered.ledger(made.rated)
-        return Posting(gathered, made.rated, new, restated, ledger, closed, again, made.skipped)
+        cut = spans(gathered.inputs.subscriptions, subscriptions_max)
+        earlier = Billed(self.line_table, [run.id for run in self._closed_before(close)])
+        keys, again = self._again(close, gathered, earlier)
+        owners = gathered.inputs.subscriptions
+        moved = earlier.moved(owners, _first_of(keys, close.due)) if len(cut) > 1 else []
+        parts, parts_again = in_parts(gathered.inputs, cut), None if again is None else in_parts(again, cut)
+        return DueParts(close, gathered, cut, parts, parts_again, keys, replace(earlier, moved_ones=moved))
 
     def close_of(self, run: Run, history: History) -> Close:
         """What a run closes, by all that it knew when it began. Raises NotReproducible."""
@@ -135,21 +92,9 @@ class DueRuns:
         due = Due(run.due_after, run.due_until)
         return Close(due, catalog, compile_catalog(catalog), known, before, run.id.removesuffix("_restated"))
 
-    def next_due(self, gathered: Gathered, after: datetime) -> datetime:
-        """When the next billing period ends or begins; a month later where none does until then."""
-        until = after + timedelta(days=31)
-        served = service_periods(gathered.accounts.subscriptions, Due(after, until))
-        ends = pl.when(pl.col("period_end") <= until).then(pl.min_horizontal("period_end", _begins(after)))
-        found = served.select(ends.otherwise(_begins(after)).min()).item() if served.height else until
-        assert isinstance(found, datetime)
-        return found
-
-    def _restated(
-        self, close: Close, gathered: Gathered, earlier: Sequence[Run], fallen_due: pl.DataFrame
-    ) -> tuple[int, pl.DataFrame]:
-        """How many closed periods were rated again, and CHARGE_LINE of what they are not any more as they were
-        billed."""
-        due, nothing = close.due, (0, CHARGE_LINE.to_frame())
+    def _again(self, close: Close, gathered: Gathered, earlier: Billed) -> tuple[pl.DataFrame, RatingInputs | None]:
+        """OWNED_AGAIN of the closed periods that are rated again, by customer, and the inputs of that."""
+        due, nothing = close.due, (OWNED_AGAIN.to_frame(), None)
         start = _months_before(due.after, close.rule.restate_months)
         if close.last is None or start >= due.after:
             return nothing
@@ -158,32 +103,18 @@ class DueRuns:
         concerned = finder.concerned(since, gathered.accounts, close.book.version)
         if concerned.is_empty():
             return nothing
-        billed = self._billed_of(earlier, concerned)
-        keys = _again(gathered.inputs.subscriptions, start, due, concerned, billed)
-        keys = keys.join(fallen_due, on=AGAIN.names(), how="anti")
+        keys = _again(gathered.inputs.subscriptions, start, due, concerned, earlier.periods_of(concerned))
         if keys.is_empty():
             return nothing
-        no_more = Due(due.until, due.until, keys)
+        no_more = Due(due.until, due.until, keys.select(AGAIN.names()))
         known = self.sources.gather(no_more, close.book, customers=concerned["customer"], known=close.known)
-        lines = rated_but(known.inputs, close.catalog).rated.lines
-        return keys.height, posted(lines, billed.join(keys, on=AGAIN.names(), how="semi"))
+        return keys, known.inputs
 
     def _closed_before(self, close: Close) -> list[Run]:
         """The runs that billed something before. A document that was made is billed, also where its run never was."""
         closing = self.sources.store.runs.closing(after=_EVER)
         ends = {"final": close.due.after, "restatement": close.due.until}
         return [run for run in closing if run.id != close.document and (run.due_until or _EVER) <= ends[run.kind]]
-
-    def _billed(self, runs: Sequence[Run], keys: pl.DataFrame) -> pl.DataFrame:
-        """CHARGE_LINE that `runs` have posted of some billing periods (AGAIN)."""
-        lines = self.line_table.scan([run.id for run in runs]).join(keys.lazy(), on=AGAIN.names(), how="semi")
-        return lines.select(CHARGE_LINE.names()).collect(engine="streaming")
-
-    def _billed_of(self, runs: Sequence[Run], concerned: pl.DataFrame) -> pl.DataFrame:
-        """The same of customers, of periods that end behind `since`."""
-        lines = self.line_table.scan([run.id for run in runs]).join(concerned.lazy(), on="customer", validate="m:1")
-        later = lines.filter(pl.col("period_end") > pl.col("since"))
-        return later.select(CHARGE_LINE.names()).collect(engine="streaming")
 
     def _beginning(self) -> datetime | None:
         """An instant before the first subscription begins."""
@@ -195,19 +126,24 @@ class DueRuns:
 _EVER = datetime(1, 1, 1, tzinfo=UTC)
 
 
-def _begins(after: datetime) -> pl.Expr:
-    """When what is owed in advance begins; null where it began before."""
-    return pl.when(pl.col("from") > after).then("from")
-
-
 def _again(
     subscriptions: pl.DataFrame, start: datetime, due: Due, concerned: pl.DataFrame, billed: pl.DataFrame
 ) -> pl.DataFrame:
-    """AGAIN: the closed periods of customers (CONCERNED), as they are now and as they were billed."""
+    """OWNED_AGAIN: the closed periods of customers (CONCERNED), as they are now and as they were `billed`; those of a
+    subscription that another customer has now are that one's."""
     own = subscriptions.join(concerned, on="customer", how="semi")
     now = billed_periods(own, start, due).join(concerned, on="customer", validate="m:1")
-    later = now.filter(pl.col("period_end") > pl.col("since")).select(AGAIN.names())
-    return pl.concat([later, billed.select(AGAIN.names())]).unique()
+    later = now.filter(pl.col("period_end") > pl.col("since")).select(OWNED_AGAIN.names())
+    owners = subscriptions.select("subscription", owner="customer").unique("subscription")
+    owned = billed.join(owners, on="subscription", how="left", validate="m:1")
+    before = owned.with_columns(customer=pl.coalesce("owner", "customer")).select(OWNED_AGAIN.names())
+    return pl.concat([later, before]).unique(AGAIN.names()).sort("customer")
+
+
+def _first_of(keys: pl.DataFrame, due: Due) -> datetime:
+    """An instant at or before which no billing period begins that may have been billed of and is looked at."""
+    first = keys["period_start"].min()
+    return first if isinstance(first, datetime) else due.after
 
 
 def _middles(after: datetime, until: datetime) -> list[datetime]:

@@ -53,7 +53,7 @@ class CurrentChargesService:
             self._sources.gather(month, book, customers=[customer], known=known, accounts=accounts)
             for month in _months(periods)
         ]
-        rated = [one.inputs.rated().lines for one in gathered]
+        rated = [one.inputs.rated_part().lines for one in gathered]
         lines = pl.concat([CHARGE_LINE.to_frame(), *rated]).join(periods, on=AGAIN.names(), how="semi").sort("line")
         return CurrentCharges(customer, now, known.view.last_sequence, periods, lines, totals(lines, book))
 

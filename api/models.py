@@ -156,6 +156,18 @@ class RunIn(Input):
         return self
 
 
+class ProgressOut(Output):
+    """How far a run is that is being made. Its parts are customers in the order of their keys."""
+
+    percent: float
+    parts_done: int = Field(description="stored for good: a run that a crash breaks off goes on behind them")
+    parts_all: int
+    lines: int = Field(description="charge lines stored so far")
+    lines_per_second: float
+    seconds: float = Field(description="since it was begun, or taken up again")
+    eta_seconds: float | None = Field(description="what is left if it goes on like this; null in the first part")
+
+
 class RunOut(Output):
     """A rating run: its inputs, and what came of it. The same inputs give the same digest."""
 
@@ -177,6 +189,7 @@ class RunOut(Output):
     finished_at: datetime | None
     digest: str | None = Field(description="SHA-256 over the charge lines")
     report: dict[str, Any] | None = Field(description="totals, and all usage that did not become a charge line")
+    progress: ProgressOut | None = Field(None, description="while it is running; null for all others")
 
 
 class ClosedOut(Output):

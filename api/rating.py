@@ -4,29 +4,33 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from threading import Lock
 from typing import Any
 from uuid import uuid4
 
 import polars as pl
 
-from api.closing import Close, DueRuns, Posting
+from api.closing import DueRuns
+from api.due_parts import Close, Posting
 from api.history import History, Known
+from api.making import ADJUSTED, Made, Making, part_sums
+from api.parts import PART_SUBSCRIPTIONS_MAX, Span, in_parts, spans
+from api.progress import Progress
 from api.rating_inputs import Gathered, RatingSources
-from ingest.errors import CommitUnknown, DiskFull
+from api.run_sums import document_report, due_report, run_report
+from api.skipping import rated_part
 from ingest.log import UsageLog
 from rating.catalog import compile_catalog
 from rating.catalog.model import Catalog
 from rating.core.book import PriceBook
-from rating.core.credits.schema import CREDIT_ENTRY
-from rating.core.lines import digest, totals
+from rating.core.credits.run_ledger import run_ledger
+from rating.core.lines import CHARGE_LINE
 from rating.core.periods import Month, parse_month
-from rating.core.rating import Rated
 from rating.core.service_periods import Due
-from rating.disk import is_full
 from rating.ledger_table import LedgerTable
 from rating.line_table import LineTable
-from rating.run import code_version, json_rows, report
+from rating.run import code_version
 from rating.run_table import LinesDamaged
 from store import Store
 from store.customers import refuse
@@ -56,13 +60,15 @@ class RatingService:
         line_table: LineTable,
         ledger_table: LedgerTable,
         now: Callable[[], datetime],
+        part_subscriptions_max: int = PART_SUBSCRIPTIONS_MAX,
     ) -> None:
+        self.part_subscriptions_max = part_subscriptions_max
         self.sources = RatingSources(store, log, ledger_table)
         self.due = DueRuns(self.sources, line_table)
         self._store = store
         self._log = log
         self._line_table = line_table
-        self._ledger_table = ledger_table
+        self._making = Making(store, log, line_table, ledger_table)
         self._now = now
         self._one_run = Lock()
 
@@ -81,11 +87,26 @@ class RatingService:
             run = self._new(str(month), book, gathered, as_of=known.by if known else None)
             self._store.runs.start(run)
             with self._failing(run):
-                rated = gathered.inputs.rated()
-                ledger = gathered.ledger(rated)
-                self._append(run.id, rated.lines, ledger)
-            found = _report(rated, gathered, ledger)
-            return self._finish(run, status="done", digest=rated.digest, report=found)
+                made = self._month_made(run, gathered)
+                found = run_report(made.parts, gathered, book)
+            return self._finish(run, status="done", digest=made.digest, report=found)
+
+    def progress(self, run_id: str) -> Progress | None:
+        """How far a run is that is being made; null for all others."""
+        progress = self._making.progress
+        return progress if progress is not None and progress.run == run_id else None
+
+    def _month_made(self, run: Run, gathered: Gathered) -> Made:
+        cut = spans(gathered.inputs.subscriptions, self.part_subscriptions_max)
+        parts = in_parts(gathered.inputs, cut)
+
+        def posting(span: Span) -> Posting:
+            part = parts.of(span)
+            rated = rated_part(part)
+            ledger = run_ledger(rated.burnt, part.credits.grants, str(gathered.credited))
+            return Posting(rated.lines, CHARGE_LINE.to_frame(), ledger, rated.unpriced)
+
+        return self._making.make(run, [partial(posting, span) for span in cut], ADJUSTED)
 
     def close(self, catalog: Catalog, asked: Closing, history: History) -> list[Run]:
         """Rate and post all that is due, a run for each month at most; none where nothing is due. Answers when they are
@@ -108,9 +129,12 @@ class RatingService:
         windows = self.due.windows(asked.until, asked.since)[:1]
         book, last = compile_catalog(catalog), self.due.last()
         closes = [Close(Due(*window), catalog, book, history.now(), last, "") for window in windows]
-        return [
-            {"period": str(close.due), "report": _due_report(self.due.work(close), close, self.due)} for close in closes
-        ]
+        return [{"period": str(close.due), "report": self._would_report(close)} for close in closes]
+
+    def _would_report(self, close: Close) -> dict[str, Any]:
+        prepared = self.due.prepare(close, self.part_subscriptions_max)
+        parts = [part_sums(prepared.posting(span), close.rule.late) for span in prepared.spans]
+        return due_report(parts, prepared.gathered, close.book)
 
     def finalize(self, run_id: str) -> Run:
         """Make a draft of what was due final: its lines are what is billed. Raises NotFound, and Refused when it is no
@@ -140,7 +164,10 @@ class RatingService:
             due_after=close.due.after,
             due_until=close.due.until,
             kind="draft" if asked.draft else "final",
-            report={"backfills": [backfill.id for backfill in known.view.backfills]},
+            report={
+                "backfills": [backfill.id for backfill in known.view.backfills],
+                "part_subscriptions_max": self.part_subscriptions_max,  # how a resumed run is parted, too
+            },
         )
         self._store.runs.start(run)
         return self._close(run, close)
@@ -162,24 +189,14 @@ class RatingService:
 
     def _close(self, run: Run, close: Close) -> Run:
         with self._failing(run):
-            posting = self.due.work(close)
-            self._restate(run, posting, close)
-            lines = posting.lines(close.rule)
-            self._append(run.id, lines, posting.ledger)
-        found = _due_report(posting, close, self.due)
-        return self._finish(run, status="done", digest=digest(lines), report=found)
-
-    def _restate(self, run: Run, posting: Posting, close: Close) -> None:
-        """Record what closed periods are not any more as they were billed as a document of its own, if that is the
-        rule: in front of the run, so that no crash loses it between them."""
-        if close.rule.late != "document" or posting.restated.is_empty() or run.kind == "draft":
-            return
-        own = self._store.runs.start_once(replace(run, id=close.document, kind="restatement"))
-        if own.status == "done":
-            return
-        self._append(own.id, posting.restated, CREDIT_ENTRY.to_frame())
-        sums = {"lines": posting.restated.height, "totals": json_rows(totals(posting.restated, close.book))}
-        self._finish(own, status="done", digest=digest(posting.restated), report=sums)
+            prepared = self.due.prepare(close, (run.report or {}).get("part_subscriptions_max"))
+            works = [partial(prepared.posting, span) for span in prepared.spans]
+            made = self._making.make(run, works, close.rule.late, close.document)
+            if made.document is not None:
+                own, sums = self._store.runs.get(close.document), document_report(made.parts, close.book)
+                self._finish(own, status="done", digest=made.document, report=sums)
+            found = due_report(made.parts, prepared.gathered, close.book)
+        return self._finish(run, status="done", digest=made.digest, report=found)
 
     @contextmanager
     def _failing(self, run: Run) -> Iterator[None]:
@@ -189,19 +206,6 @@ class RatingService:
         except BaseException as error:
             self._finish(run, status="failed", digest=None, report={"error": f"{type(error).__name__}: {error}"})
             raise
-
-    def _append(self, run_id: str, lines: pl.DataFrame, ledger: pl.DataFrame) -> None:
-        try:
-            if ledger.height:
-                self._ledger_table.append(run_id, ledger)
-            self._line_table.append(run_id, lines)
-        except OSError as error:
-            if is_full(error):
-                raise DiskFull(f"there is no room for the charge lines: {error.strerror}; run it again") from error
-            self._log.fail(error)
-            raise CommitUnknown(
-                f"the charge lines cannot be written: {error}; run it again after the restart"
-            ) from error
 
     def lines(self, run_id: str, *, customer: str | None = None) -> pl.LazyFrame:
         """The lines of a run, sorted by id: STORED_LINE. Raises NotFound, Refused for a run that is not done, and
@@ -254,23 +258,3 @@ def _month(period: str) -> Month:
         return parse_month(period)
     except ValueError as error:
         raise Refused([str(error)]) from None
-
-
-def _report(rated: Rated, gathered: Gathered, ledger: pl.DataFrame) -> dict[str, Any]:
-    """The report of the run; with the backfills that its usage has, if there are any."""
-    known = {"accounts": gathered.accounts.report(), "credits": gathered.credits_report(ledger)}
-    return {**report(rated), **known, **({"backfills": list(gathered.backfills)} if gathered.backfills else {})}
-
-
-def _due_report(posting: Posting, close: Close, due: DueRuns) -> dict[str, Any]:
-    """The report of a run of what is due: of its lines and of what became none, what it closed and who was left out."""
-    lines = posting.lines(close.rule)
-    rated = replace(posting.rated, lines=lines, totals=totals(lines, close.book))
-    adjustments = lines.filter(pl.col("kind") == "adjustment").height
-    return {
-        **_report(rated, posting.gathered, posting.ledger),
-        "periods": {"closed": posting.closed, "rated_again": posting.again},
-        "adjustments": adjustments,
-        "skipped": posting.skipped,
-        "next_due": due.next_due(posting.gathered, close.due.until).isoformat(),
-    }

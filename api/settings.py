@@ -59,6 +59,8 @@ class Settings(BaseSettings):
     """How long refused events are kept."""
     open_backfills_max: Positive = 4
     """How many backfills may be open at one time: each takes the memory and threads of a log of its own."""
+    part_subscriptions_max: Positive = 250_000
+    """About how many subscriptions a rating run rates and stores at a time: about 10 KiB of memory each."""
     subject_buckets: Positive = 4
     """Into how many parts a new usage table divides the subjects of a day."""
     merged_rows_max: Positive = 500_000

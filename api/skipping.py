@@ -10,14 +10,14 @@ from api.rating_inputs import RatingInputs
 from rating.catalog.model import Catalog
 from rating.catalog.variants import missing_in
 from rating.core.money import AmountOverflow
-from rating.core.rating import Rated
+from rating.core.rating import RatedPart, rate_part
 
 
 @dataclass(frozen=True)
 class RatedBut:
     """What came of all customers but those that were `skipped`: mappings of `customer` and `reason`."""
 
-    rated: Rated
+    rated: RatedPart
     skipped: list[dict[str, Any]]
 
 
@@ -26,11 +26,17 @@ def rated_but(inputs: RatingInputs, catalog: Catalog) -> RatedBut:
     unknown = list(_on_unknown_plans(inputs.subscriptions, catalog))
     rest = _without(inputs, [one["customer"] for one in unknown]) if unknown else inputs
     try:
-        return RatedBut(rest.rated(), unknown)
+        return RatedBut(rated_part(rest), unknown)
     except AmountOverflow:
         too_large = [{"customer": one, "reason": "an amount is too large"} for one in _overflowing(rest)]
         skipped = [*unknown, *too_large]
-        return RatedBut(_without(inputs, [one["customer"] for one in skipped]).rated(), skipped)
+        rest = _without(inputs, [one["customer"] for one in skipped])
+        return RatedBut(rated_part(rest), skipped)
+
+
+def rated_part(inputs: RatingInputs) -> RatedPart:
+    """Raises AmountOverflow."""
+    return rate_part(**inputs.arguments())
 
 
 def _on_unknown_plans(subscriptions: pl.DataFrame, catalog: Catalog) -> Iterator[dict[str, Any]]:
@@ -52,7 +58,7 @@ def _overflowing(inputs: RatingInputs) -> Iterator[str]:
     for half in (customers[:middle], customers[middle:]):
         own = inputs.of(half)
         try:
-            own.rated()
+            rated_part(own)
         except AmountOverflow:
             yield from _overflowing(own)
 

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 import polars as pl
 
 from api.history import History
+from api.parts import EVERYONE
 from api.rating import RatingService
 from api.rating_inputs import Gathered
 from ingest.errors import IngestError
@@ -114,12 +115,13 @@ class Verification:
 
     def _closed_again(self, run: Run) -> Made:
         close = self._rating.due.close_of(run, self._history)
-        posting = self._rating.due.work(close)
+        prepared = self._rating.due.prepare(close)
+        posting = prepared.posting(EVERYONE)
         if run.kind == "restatement":
             lines, ledger = posting.restated, posting.ledger.clear()
         else:
-            lines, ledger = posting.lines(close.rule), posting.ledger
-        return Made(posting.gathered, lines, ledger, digest(lines))
+            lines, ledger = posting.lines(close.rule.late), posting.ledger
+        return Made(prepared.gathered, lines, ledger, digest(lines))
 
 
 def _notes(run: Run) -> list[str]:

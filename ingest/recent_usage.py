@@ -73,12 +73,9 @@ class _Kept:
 
     def fits(self, view: View, properties: Mapping[str, PropertyType], now: datetime) -> bool:
         """Whether it can answer for `view`, where nothing is missing behind it."""
-        shown = [_said(one) for one in view.backfills]
-        return (
-            self.properties == properties
-            and [_said(one) for one in self.backfills] == shown
-            and self.start >= now - KEPT_MAX
-        )
+        is_large = self.start < now - KEPT_MAX or _rows(self.parts) > EVENTS_MAX
+        shown, here = ([_said(one) for one in backfills] for backfills in (view.backfills, self.backfills))
+        return not is_large and self.properties == properties and here == shown
 
     def with_more(self, log: UsageLog, view: View) -> "_Kept":
         """With what `view` has behind it."""
@@ -124,7 +121,7 @@ class RecentUsage:
         kept = None
         if subjects is not None and start is not None and start >= self._first_day():
             kept = self._up_to(view, declared)
-        if kept is None or subjects is None:
+        if kept is None or subjects is None or start is None or start < kept.start:
             return self._log.scan(start=start, end=end, subjects=subjects, view=view, properties=properties)
         named = self._log.numbers_of(subjects)
         events = within(kept.of_subjects(named[SUBJECT_NUMBER].to_list(), view), start, end)
@@ -213,5 +210,5 @@ def _said(backfill: ShownBackfill) -> tuple[object, ...]:
     return backfill.id, backfill.number, backfill.opened_sequence, backfill.table.last_sequence + behind, *sums
 
 
-def _rows(parts: list[_Part]) -> int:
+def _rows(parts: Sequence[_Part]) -> int:
     return sum(part.events.height for part in parts)

@@ -11,6 +11,7 @@ from api.cli.printing import document, grouped, note, progress
 from api.cli.records import instant
 from api.cli.runs import show_report, show_run
 from api.cli.service import reach, segment
+from api.cli.watching import watched
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Due:
 def close_due(asked: Due, data: Path | None, url: str | None, json: bool) -> None:
     """Close what is due, and show the runs."""
     body = {**asdict(asked), "due": True, "until": instant(asked.until), "since": instant(asked.since)}
-    with reach(data, url) as service, progress("closing what is due", quiet=json):
+    with reach(data, url) as service, progress("closing what is due", quiet=json) as bar, watched(service, bar):
         found = service.answer("POST", "/v1/rating-runs", json=body).json()
     if json:
         document(found)

@@ -65,16 +65,22 @@ def _console() -> "Console":
 class Bar(Protocol):
     """Where a command says how far it is."""
 
+    is_shown: bool
+
     def advance(self, done: float, note: str = "") -> None:
         """`done` is the part of the work that is done, from 0 to 1."""
 
 
 class _Silent:
+    is_shown = False
+
     def advance(self, done: float, note: str = "") -> None:
         return
 
 
 class _Shown:
+    is_shown = True
+
     def __init__(self, progress: Any, task: Any) -> None:
         self._progress, self._task = progress, task
 

@@ -9,9 +9,10 @@ from starlette.responses import Response
 from api.documentation import problems
 from api.engine import Engine
 from api.frames import json_response, rows
-from api.models import ClosedOut, RunIn, RunOut, RunPage, VerifiedOut
+from api.models import ClosedOut, ProgressOut, RunIn, RunOut, RunPage, VerifiedOut
 from api.verification import Verified
 from api.wiring import After, Limit, TheEngine
+from store.runs import Run
 
 router = APIRouter(prefix="/v1/rating-runs", tags=["rating"])
 
@@ -68,12 +69,19 @@ def list_runs(
     """Runs from the newest to the oldest."""
     page = engine.store.runs.page(period=period, after=after, limit=limit, as_of=as_of)
     following = page[-1].id if len(page) == limit else None
-    return RunPage(items=[RunOut.model_validate(run) for run in page], next=following)
+    return RunPage(items=[_with_progress(engine, run) for run in page], next=following)
 
 
 @router.get("/{run_id}", response_model=RunOut, responses=problems(404))
 def read_run(engine: TheEngine, run_id: RunId) -> RunOut:
-    return RunOut.model_validate(engine.store.runs.get(run_id))
+    """A run; while it is being made, with its `progress`."""
+    return _with_progress(engine, engine.store.runs.get(run_id))
+
+
+def _with_progress(engine: Engine, run: Run) -> RunOut:
+    progress = engine.rating.progress(run.id) if run.status == "running" else None
+    shown = None if progress is None else ProgressOut.model_validate(progress)
+    return RunOut.model_validate(run).model_copy(update={"progress": shown})
 
 
 @router.post("/{run_id}/verify", response_model=VerifiedOut, responses=problems(404))

@@ -170,10 +170,10 @@ def digest(lines: pl.DataFrame) -> str:
 
 
 def line_digests(lines: pl.DataFrame) -> pl.DataFrame:
-    """LINE_DIGEST of lines, sorted by id."""
+    """LINE_DIGEST of lines."""
     content = pl.struct(CHARGE_LINE.names()).struct.json_encode().alias("content")
     each = lines.lazy().select("line", own=plh.concat_str(content).chash.sha2_256())
-    return each.select(pl.all().str.decode("hex")).sort("line").collect(engine="streaming")
+    return each.select(pl.all().str.decode("hex")).collect(engine="streaming")
 
 
 def digest_of_parts(parts: Sequence[pl.DataFrame]) -> str:

@@ -99,6 +99,18 @@ def test_periods_that_end_in_different_months_are_answered_together(sold: httpx2
     assert events == {"acme-pro": 2, "second": 1, "third": 1}
 
 
+def test_what_ended_within_the_period_is_in_it_and_what_begins_later_is_not(sold: httpx2.Client) -> None:
+    terms = {"customer": "acme", "plan": "pro"}
+    ended = {"starts_at": "2026-10-02T00:00:00Z", "ends_at": "2026-10-09T00:00:00Z"}
+    assert sold.put("/v1/subscriptions/ended", json={**terms, **ended}).status_code == 200
+    assert sold.put("/v1/subscriptions/later", json={**terms, "starts_at": "2026-10-20T00:00:00Z"}).status_code == 200
+    trial = {"starts_at": "2026-10-10T00:00:00Z", "trial_ends_at": "2026-10-25T00:00:00Z"}
+    assert sold.put("/v1/subscriptions/trial", json={**terms, **trial}).status_code == 200
+    found = asked(sold)
+    assert [period["subscription"] for period in found["periods"]] == ["acme-pro", "ended"]
+    assert {line["subscription"] for line in found["items"]} == {"acme-pro", "ended"}
+
+
 def test_a_customer_without_a_subscription_has_no_charges(sold: httpx2.Client) -> None:
     assert sold.put("/v1/customers/idle", json={}).status_code == 200
     found = asked(sold, "/v1/customers/idle/charges/current")

@@ -25,12 +25,18 @@ Closed = dict[str, bytes]
 """The charge lines of each final run by what it has closed, as CSV."""
 
 
-def test_a_close_that_is_killed_is_finished_as_if_nothing_had_been(tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", [250_000, 3])
+def test_a_close_that_is_killed_is_finished_as_if_nothing_had_been(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: int
+) -> None:
+    monkeypatch.setenv("TALLYSTICK_PART_SUBSCRIPTIONS_MAX", str(part))
     kill_at_points(tmp_path, 3)
 
 
 @pytest.mark.long
-def test_a_close_is_killed_at_fifty_points(tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", [250_000, 3])
+def test_a_close_is_killed_at_fifty_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: int) -> None:
+    monkeypatch.setenv("TALLYSTICK_PART_SUBSCRIPTIONS_MAX", str(part))
     kill_at_points(tmp_path, 50)
 
 

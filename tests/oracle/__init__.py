@@ -8,11 +8,12 @@ from tests.oracle.adjustments import AdjustmentKey, adjust
 from tests.oracle.arithmetic import units
 from tests.oracle.lines import Document, Event, Key, Line, Subscription
 from tests.oracle.run import rate
-from tests.oracle.timelines import Timeline, bill_of_due, bill_of_month
+from tests.oracle.timelines import Bill, Timeline, bill_of_due, bill_of_month
 from tests.oracle.usage import month_bounds
 
 __all__ = [
     "AdjustmentKey",
+    "Bill",
     "Document",
     "Event",
     "Key",

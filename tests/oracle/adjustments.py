@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from tests.oracle.arithmetic import percent_of, rounded
+from tests.oracle.arithmetic import percent_of, rounded, units
 from tests.oracle.lines import Document, Key, Line, Period, Subscription
 from tests.oracle.prices import plan_prices, version_at
 from tests.oracle.proration import prorated
@@ -74,5 +74,5 @@ def _change(rule: Any, charged: Decimal) -> Decimal:
         case "commitment" if charged < amount:
             return amount - charged if rule.get("true_up", True) else Decimal(0)
         case "commitment":
-            return (charged - amount) * (Decimal(rule.get("overage_multiplier", 1)) - 1)
+            return units(charged - amount, Decimal(rule.get("overage_multiplier", 1)) - 1)
     raise AssertionError(rule)

@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.oracle.counting import Counted, total
 from tests.oracle.going_on import lines_before
-from tests.oracle.lines import Document, Event, Key, Line, Subscription
+from tests.oracle.lines import Document, Event, Key, Line, Period, Subscription
 from tests.oracle.proration import part_of
 from tests.oracle.tiers import bound_of_part
 from tests.oracle.together import less
@@ -14,13 +14,18 @@ from tests.oracle.usage import count, served
 
 
 def use_allowances(
-    left: dict[Key, list[Counted]], document: Document, events: Iterable[Event], subscription: Subscription, month: str
+    left: dict[Key, list[Counted]],
+    document: Document,
+    events: Iterable[Event],
+    subscription: Subscription,
+    month: str | Period,
 ) -> None:
     """Take what the allowances of the plan cover off what the lines count."""
     for rule in document["plans"][subscription.plan].get("allowances", {}).values():
         units = _units(rule, subscription, month)
         over = Decimal(rule.get("rollover_maximum", 0))
         if over:
+            assert isinstance(month, str), "what rolls over is of months of the calendar here"
             year, number = map(int, month.split("-"))
             before = f"{year - (number == 1)}-{(number - 2) % 12 + 1:02}"
             start, end = served(subscription, before)
@@ -38,7 +43,7 @@ def use_allowances(
                 units -= taken
 
 
-def _units(rule: Any, subscription: Subscription, month: str) -> Decimal:
+def _units(rule: Any, subscription: Subscription, month: str | Period) -> Decimal:
     units = Decimal(rule["units"])
     return units if "prorate" not in rule else bound_of_part(units, part_of(rule["prorate"], subscription, month))
 

@@ -5,13 +5,15 @@ and no amounts that are rounded event by event.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 from tests.oracle import chain, tiers, together
 from tests.oracle.arithmetic import EXACT, rounded, units
 from tests.oracle.counting import Counted, Numbers, total
-from tests.oracle.lines import Document, Event, Key, Line, Subscription
+from tests.oracle.cycles import Cycle, periods
+from tests.oracle.lines import Document, Event, Key, Line, Period, Subscription
 from tests.oracle.prices import rate_numbers
 from tests.oracle.quantities import NOTHING, converted, pieces
 from tests.oracle.usage import count, served
@@ -34,27 +36,43 @@ def months_before(window: Any, month: str) -> Iterator[str]:
 
 
 def lines_before(
-    document: Document, events: Iterable[Event], subscription: Subscription, window: Any, month: str
+    document: Document, events: Iterable[Event], subscription: Subscription, window: Any, month: str | Period
 ) -> Iterator[dict[Key, Line]]:
-    """The lines of each of these months, the first month first."""
+    """The lines of each of these months, or stretches, the first one first; without a window of those of the period."""
+    if isinstance(month, Period):
+        for stretch, period in subscription.before:
+            if _window_of(window, subscription, period) == _window_of(window, subscription, month):
+                yield count(document, events, [stretch], period)
+        return
+    if window is None:
+        return
     for earlier in months_before(window, month):
         start, end = served(subscription, earlier)
         if start < end:
             yield count(document, events, [subscription], earlier)
 
 
+def _window_of(window: Any, subscription: Subscription, period: Period) -> Period:
+    """The window in which a period begins."""
+    if window is None or window["interval"] == "period":
+        return period
+    cycle = Cycle(subscription.time_zone, window["interval"], window.get("intervals", 1), subscription.anchor)
+    [found] = periods(cycle, period.start, period.start + timedelta(microseconds=1))
+    return found
+
+
 def amounts(
     document: Document,
     events: Iterable[Event],
     subscription: Subscription,
-    month: str,
+    month: str | Period,
     name: str,
     own: Mapping[Key, list[Counted]],
 ) -> dict[Key, Decimal]:
     """What the lines of one price come to."""
     price = document["prices"][name]
     window = price.get("window")
-    before = list(lines_before(document, events, subscription, window, month)) if window is not None else []
+    before = list(lines_before(document, events, subscription, window, month))
     counts = [{key: line.counted for key, line in lines.items() if key[1] == name} for lines in before]
     if price["model"] == "chain":
         return _chained(price, counts, own)

@@ -30,6 +30,8 @@ class Subscription:
     seats: Decimal = Decimal(1)
     seats_at_end: Decimal = Decimal(1)
     began_at: datetime | None = None  # when it was first charged for, where it did not begin with it
+    anchor: datetime | None = None
+    before: "tuple[tuple[Subscription, Period], ...]" = ()  # the stretches of the same item in front of it
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,9 @@ def to(amount: Decimal, kind: Kind) -> Decimal:
     return amount.quantize(Decimal(1).scaleb(-kind[0]), rounding=MODES[kind[1]], context=EXACT)
 
 
-def show(document: Document, lines: Mapping[Key, Line], subscriptions: Iterable[Subscription], month: str | Period) -> None:
+def show(
+    document: Document, lines: Mapping[Key, Line], subscriptions: Iterable[Subscription], month: str | Period
+) -> None:
     by_key = {subscription.key: subscription for subscription in subscriptions}
     sums: dict[Any, list[tuple[str, Line]]] = {}
     for key, line in lines.items():

@@ -4,17 +4,16 @@ A change says what holds from an instant on, of one item or of all of them; of o
 of a billing period in which the plan and its prices are the same is rated as a subscription of its own.
 """
 
-from calendar import monthrange
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from tests.oracle.adjustments import adjust
 from tests.oracle.arithmetic import rounded
+from tests.oracle.cycles import Cycle, periods
 from tests.oracle.lines import Document, Event, Key, Line, Period, Subscription, id_of, line_id
 from tests.oracle.prices import plan_prices, version_at
 from tests.oracle.run import rate
@@ -23,8 +22,6 @@ from tests.oracle.usage import month_bounds
 Change = Mapping[str, Any]  # at; item, plan, seats, state, prices: what it does not say stays as it was
 Bounds = tuple[datetime, datetime]
 _EVER = datetime(9999, 1, 1, tzinfo=UTC)
-_DAYS = {"day": 1, "week": 7}
-_MONTHS = {"month": 1, "quarter": 3, "year": 12}
 
 
 @dataclass(frozen=True)
@@ -44,6 +41,10 @@ class Timeline:
     seats: Decimal = Decimal(1)
     trial_ends_at: datetime | None = None
     changes: Sequence[Change] = ()
+
+    @property
+    def cycle(self) -> Cycle:
+        return Cycle(self.time_zone, self.interval, self.intervals, self.anchor)
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def bill_of_month(document: Document, events: Iterable[Event], timelines: Iterab
     events, found = list(events), {}
     for timeline in timelines:
         first, last = (at.astimezone(UTC) for at in month_bounds(month, timeline.time_zone))
-        for period in periods(timeline, first, last):
+        for period in periods(timeline.cycle, first, last):
             if first < period.end <= last:
                 found |= _bill(document, events, timeline, period)
     return found
@@ -104,56 +105,12 @@ def bill_of_due(
     advance; nothing was billed before."""
     events, found = list(events), {}
     for timeline in timelines:
-        for period in periods(timeline, after, until + timedelta(microseconds=1)):
+        for period in periods(timeline.cycle, after, until + timedelta(microseconds=1)):
             if after < period.end <= until:
                 found |= _bill(document, events, timeline, period)
             elif period.end > until:
                 found |= _bill(_in_advance(document), [], timeline, period, until)
     return found
-
-
-def periods(timeline: Timeline, since: datetime, until: datetime) -> list[Period]:
-    """The billing periods that have an instant on [`since`, `until`)."""
-    zone, (length, is_months) = ZoneInfo(timeline.time_zone), _length(timeline)
-    wall = datetime(1970, 1, 5 if timeline.interval == "week" else 1)
-    if timeline.anchor is not None:
-        wall = timeline.anchor.astimezone(zone).replace(tzinfo=None, fold=0)
-    local = since.astimezone(zone).replace(tzinfo=None)
-    passed = (local.year - wall.year) * 12 + local.month - wall.month if is_months else (local - wall).days
-    number = passed // length - 2
-    found: list[Period] = []
-    start = _instant(_later(wall, number * length, is_months), zone)
-    while start < until:
-        number += 1
-        end = _instant(_later(wall, number * length, is_months), zone)
-        if start < end and end > since:  # a day that the zone skipped is no period
-            found.append(Period(_name(timeline, start, end), start, end))
-        start = end
-    return found
-
-
-def _length(timeline: Timeline) -> tuple[int, bool]:
-    is_months = timeline.interval in _MONTHS
-    return timeline.intervals * {**_DAYS, **_MONTHS}[timeline.interval], is_months
-
-
-def _later(wall: datetime, count: int, is_months: bool) -> datetime:
-    """So many days or months after a time on the wall; a day that a month does not have is its last."""
-    if not is_months:
-        return wall + timedelta(days=count)
-    year, month = divmod(wall.year * 12 + wall.month - 1 + count, 12)
-    return wall.replace(year=year, month=month + 1, day=min(wall.day, monthrange(year, month + 1)[1]))
-
-
-def _instant(wall: datetime, zone: ZoneInfo) -> datetime:
-    return wall.replace(tzinfo=zone).astimezone(UTC)
-
-
-def _name(timeline: Timeline, start: datetime, end: datetime) -> str:
-    first, last = (at.astimezone(ZoneInfo(timeline.time_zone)) for at in (start, end))
-    if (timeline.interval, timeline.intervals, timeline.anchor) == ("month", 1, None):
-        return f"{first:%Y-%m}"
-    return f"{first:%Y-%m-%d}/{last:%Y-%m-%d}"
 
 
 def items(timeline: Timeline) -> list[str]:
@@ -225,9 +182,25 @@ def _bill(
 ) -> Bill:
     found: Bill = {}
     for item in items(timeline):
+        before = _before(document, timeline, item, period)
         for stretch in stretches(timeline, item, period, known_until):
+            stretch.parts = [replace(part, anchor=timeline.anchor, before=tuple(before)) for part in stretch.parts]
             found |= _bill_of_stretch(_with_prices(document, stretch), events, stretch, period)
+            before.append((stretch.whole, period))
     return found
+
+
+def _before(document: Document, timeline: Timeline, item: str, period: Period) -> list[tuple[Subscription, Period]]:
+    """The stretches of the billing periods in front of one, where that matters."""
+    if not any("window" in owner for owner in (*document["prices"].values(), *_allowances(document))):
+        return []
+    earlier = periods(timeline.cycle, timeline.starts_at, period.start)
+    return [(stretch.whole, one) for one in earlier for stretch in stretches(timeline, item, one)]
+
+
+def _allowances(document: Document) -> Iterator[Mapping[str, Any]]:
+    for plan in document["plans"].values():
+        yield from plan.get("allowances", {}).values()
 
 
 def _bill_of_stretch(document: Document, events: list[Event], stretch: Stretch, period: Period) -> Bill:

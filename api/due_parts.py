@@ -1,0 +1,149 @@
+"""What a run of what is due posts, part by part: see closing.py for what that is, and parts.py for the parts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from api.history import Known
+from api.parts import Parts, Span
+from api.rating_inputs import Gathered, RatingInputs
+from api.skipping import rated_but
+from rating.catalog.closing import Closing
+from rating.catalog.model import Catalog
+from rating.core.book import PriceBook
+from rating.core.credits.run_ledger import run_ledger
+from rating.core.lines import CHARGE_LINE
+from rating.core.restating import posted
+from rating.core.service_periods import AGAIN, Due, service_periods
+from rating.line_table import LineTable
+from store.runs import Run
+
+OWNED_AGAIN = pl.Schema({"customer": pl.String(), **AGAIN})
+"""One row is a billing period that was closed and is rated again, and whose it is."""
+
+
+@dataclass(frozen=True)
+class Close:
+    """What is closed: what is `due`, by a catalog and its `rule`, as it is `known`, behind the close `last`."""
+
+    due: Due
+    catalog: Catalog
+    book: PriceBook
+    known: Known
+    last: Run | None
+    run: str  # the run that closes it
+
+    @property
+    def document(self) -> str:
+        """The run that has what is restated, where that is a document of its own."""
+        return f"{self.run}_restated"
+
+    @property
+    def rule(self) -> Closing:
+        return self.catalog.closing
+
+
+@dataclass(frozen=True)
+class Billed:
+    """What `runs` have billed. `moved_ones` are subscriptions that other customers had when they were billed."""
+
+    line_table: LineTable
+    runs: Sequence[str]
+    moved_ones: Sequence[str] = ()
+
+    def lines(self, keys: pl.DataFrame, span: Span) -> pl.DataFrame:
+        """CHARGE_LINE of some billing periods (AGAIN) of the customers of a part."""
+        if keys.is_empty() or not self.runs:
+            return CHARGE_LINE.to_frame()
+        own = span.filter() | pl.col("subscription").is_in(list(self.moved_ones))
+        begins = pl.col("period_start").is_between(keys["period_start"].min(), keys["period_start"].max())
+        lines = self.line_table.scan(self.runs).filter(begins, own).join(keys.lazy(), on=AGAIN.names(), how="semi")
+        return lines.select(CHARGE_LINE.names()).collect(engine="streaming")
+
+    def periods_of(self, concerned: pl.DataFrame) -> pl.DataFrame:
+        """OWNED_AGAIN of customers: their billing periods that end behind `since`."""
+        lines = self.line_table.scan(self.runs).join(concerned.lazy(), on="customer", validate="m:1")
+        later = lines.filter(pl.col("period_end") > pl.col("since"))
+        return later.select(OWNED_AGAIN.names()).unique().collect(engine="streaming")
+
+    def moved(self, subscriptions: pl.DataFrame, since: datetime) -> list[str]:
+        """The subscriptions (SUBSCRIPTION) that were billed of a period which begins at `since` or later and had
+        another customer then."""
+        if not self.runs:
+            return []
+        names = ["subscription", "customer"]
+        lines = self.line_table.scan(self.runs).filter(pl.col("period_start") >= since).select(names).unique()
+        others = lines.join(subscriptions.lazy().select(names), on=names, how="anti")
+        return others.collect(engine="streaming")["subscription"].unique().sort().to_list()
+
+
+@dataclass(frozen=True)
+class Posting:
+    """What a part of a run posts: CHARGE_LINE of what fell due, and of what closed periods are not any more as they
+    were billed. `ledger` is CREDIT_ENTRY, `unpriced` UNPRICED, `skipped` who could not be rated, and why."""
+
+    new: pl.DataFrame
+    restated: pl.DataFrame
+    ledger: pl.DataFrame
+    unpriced: pl.DataFrame
+    closed: int = 0  # billing periods that ended
+    again: int = 0  # billing periods that were rated again
+    skipped: list[dict[str, Any]] = field(default_factory=list)
+    next_due: datetime | None = None  # of these customers
+
+    def lines(self, late: str) -> pl.DataFrame:
+        """Those of the run, sorted by id: both, unless what is restated is a document of its own (Closing.late)."""
+        own = [self.new] if late == "document" else [self.new, self.restated]
+        return pl.concat(own).sort("line")
+
+
+@dataclass(frozen=True)
+class DueParts:
+    """The parts of a run of what is due. `keys` is OWNED_AGAIN by customer, `again` the inputs by which they are rated
+    again, null where none is; `earlier` is what was billed before."""
+
+    close: Close
+    gathered: Gathered
+    spans: list[Span]
+    parts: Parts
+    again: Parts | None
+    keys: pl.DataFrame
+    earlier: Billed
+
+    def posting(self, span: Span) -> Posting:
+        """What is posted of the customers of one part."""
+        inputs, due = self.parts.of(span), self.close.due
+        made = rated_but(inputs, self.close.catalog)
+        served = service_periods(inputs.subscriptions, due)
+        fallen_due = served.select(AGAIN.names()).unique()
+        new = posted(made.rated.lines, self.earlier.lines(fallen_due, span))
+        again, restated = self._restated(span, fallen_due)
+        closed = served.filter(pl.col("bills") == "all").select(AGAIN.names()).unique().height
+        ledger = run_ledger(made.rated.burnt, inputs.credits.grants, str(self.gathered.credited))
+        following = _next_due(inputs, due.until)
+        return Posting(new, restated, ledger, made.rated.unpriced, closed, again, made.skipped, following)
+
+    def _restated(self, span: Span, fallen_due: pl.DataFrame) -> tuple[int, pl.DataFrame]:
+        """How many closed periods were rated again, and CHARGE_LINE of what they are not any more as they were
+        billed."""
+        keys = span.rows(self.keys).select(AGAIN.names()).join(fallen_due, on=AGAIN.names(), how="anti")
+        if self.again is None or keys.is_empty():
+            return 0, CHARGE_LINE.to_frame()
+        until = self.close.due.until
+        inputs = replace(self.again.of(span), due=Due(until, until, keys))
+        lines = rated_but(inputs, self.close.catalog).rated.lines
+        return keys.height, posted(lines, self.earlier.lines(keys, span))
+
+
+def _next_due(inputs: RatingInputs, after: datetime) -> datetime:
+    """When the next billing period ends or begins; a month later where none does until then."""
+    until = after + timedelta(days=31)
+    served = service_periods(inputs.subscriptions, Due(after, until))
+    begins = pl.when(pl.col("from") > after).then("from")  # what is owed in advance; null where it began before
+    ends = pl.when(pl.col("period_end") <= until).then(pl.min_horizontal("period_end", begins))
+    found = served.select(ends.otherwise(begins).min()).item() if served.height else until
+    assert isinstance(found, datetime)
+    return found

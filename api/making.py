@@ -1,0 +1,130 @@
+"""Making the parts of a run and storing them one after the other: what a crash breaks off is gone on with behind the
+last part that was recorded."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+import polars as pl
+
+from api.due_parts import Posting
+from api.progress import Progress
+from api.run_sums import PartSums
+from ingest.errors import CommitUnknown, DiskFull
+from ingest.log import UsageLog
+from rating.core.lines import CHARGE_LINE, digest_of_parts, line_digests
+from rating.disk import is_full
+from rating.ledger_table import LedgerTable
+from rating.line_table import LineTable
+from store import Store
+from store.runs import Run
+
+Late: TypeAlias = Literal["adjust", "document"]
+ADJUSTED: Late = "adjust"
+
+
+@dataclass(frozen=True)
+class Made:
+    """The parts of a run that are stored. `document` is the digest of what was restated as a document of its own, null
+    where there is none or it was done before."""
+
+    parts: list[PartSums]
+    digest: str
+    document: str | None
+
+
+def part_sums(posting: Posting, late: Late) -> PartSums:
+    """What a part comes to."""
+    return PartSums.of(posting, posting.lines(late), _document(posting, late))
+
+
+def _document(posting: Posting, late: Late) -> pl.DataFrame:
+    """CHARGE_LINE that belong to a document of their own."""
+    return posting.restated if late == "document" else posting.restated.clear()
+
+
+class Making:
+    """Makes one run at a time; `progress` is that of the one that is being made, to be read at any time."""
+
+    def __init__(self, store: Store, log: UsageLog, line_table: LineTable, ledger_table: LedgerTable) -> None:
+        self.progress: Progress | None = None
+        self._runs, self._log = store.runs, log
+        self._line_table, self._ledger_table = line_table, ledger_table
+
+    def make(self, run: Run, works: Sequence[Callable[[], Posting]], late: Late, document: str | None = None) -> Made:
+        """Store what each of `works` posts as a part of `run`, but for those that are recorded with it; what is
+        restated as one of the run `document`, where that is the rule: in front of the run, so that no crash loses it
+        between them.
+
+        A single part is recorded when the run is done. Raises DiskFull and CommitUnknown.
+        """
+        recorded = [PartSums.recorded(one) for one in (run.report or {}).get("parts", [])]
+        own = document if late == "document" and run.kind != "draft" else None
+        self.progress = Progress(run.id, len(works))
+        try:
+            return self._made(run, works, late, own, recorded)
+        finally:
+            self.progress = None
+
+    def _made(
+        self,
+        run: Run,
+        works: Sequence[Callable[[], Posting]],
+        late: Late,
+        document: str | None,
+        parts: list[PartSums],
+    ) -> Made:
+        digests = [self._digests_of_stored(run.id, number) for number in range(1, len(parts) + 1)]
+        for part in parts:
+            self.progress = self._now().stored_before(part.lines)
+        for work in works[len(parts) :]:
+            posting = work()
+            lines = posting.lines(late)
+            self._store_part(run, document, posting, lines, parts)
+            digests.append(line_digests(lines))
+            parts.append(part_sums(posting, late))
+            if len(works) > 1:
+                self._runs.note(replace(run, report={**(run.report or {}), "parts": [one.record() for one in parts]}))
+            self.progress = self._now().stored(lines.height)
+        return Made(parts, digest_of_parts(digests), self._document_digest(document, parts))
+
+    def _now(self) -> Progress:
+        assert self.progress is not None
+        return self.progress
+
+    def _store_part(
+        self, run: Run, document: str | None, posting: Posting, lines: pl.DataFrame, before: list[PartSums]
+    ) -> None:
+        number, entries = len(before) + 1, sum(part.entries for part in before)
+        if document is not None and posting.restated.height:
+            own = self._runs.start_once(replace(run, id=document, kind="restatement"))
+            if own.status != "done":
+                with self._failing_disk():
+                    self._line_table.append(document, posting.restated, part=number)
+        with self._failing_disk():
+            if posting.ledger.height:
+                ledger = posting.ledger.with_columns((pl.col("entry") + entries).cast(posting.ledger.schema["entry"]))
+                self._ledger_table.append(run.id, ledger, part=number)
+            self._line_table.append(run.id, lines, part=number)
+
+    def _digests_of_stored(self, run_id: str, number: int) -> pl.DataFrame:
+        return line_digests(self._line_table.rows_of_part(run_id, number).select(CHARGE_LINE.names()))
+
+    def _document_digest(self, document: str | None, parts: list[PartSums]) -> str | None:
+        numbers = [number for number, part in enumerate(parts, 1) if part.restated.height]
+        if document is None or not numbers or self._runs.get(document).status == "done":
+            return None
+        return digest_of_parts([self._digests_of_stored(document, number) for number in numbers])
+
+    @contextmanager
+    def _failing_disk(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if is_full(error):
+                raise DiskFull(f"there is no room for the charge lines: {error.strerror}; run it again") from error
+            self._log.fail(error)
+            raise CommitUnknown(
+                f"the charge lines cannot be written: {error}; run it again after the restart"
+            ) from error
