@@ -37,7 +37,7 @@ class ShadowOut(Output):
     set_at: datetime
 
 
-@router.put("", response_model=ShadowOut, responses=problems(400, 413, 422, 507))
+@router.put("", response_model=ShadowOut, responses=problems(400, 409, 413, 422, 507))
 def put_shadow(engine: TheEngine, given: ShadowIn) -> ShadowOut:
     """Rate another catalog beside the one in force from now on, in place of another; nobody is charged by it."""
     return ShadowOut.model_validate(engine.shadow.put(load_catalog(given.catalog), given.plans))
@@ -54,7 +54,7 @@ def drop_shadow(engine: TheEngine) -> None:
     engine.store.shadows.end()
 
 
-@router.get("/comparison", response_model=SimulationOut, responses=problems(404, 409, 422))
+@router.get("/comparison", response_model=SimulationOut, responses=problems(400, 404, 409, 422))
 def compare_shadow(
     engine: TheEngine,
     from_: Annotated[Month, Query(alias="from")] = None,
@@ -65,7 +65,7 @@ def compare_shadow(
     return json_response(as_json(engine.simulate(engine.shadow.asked(from_, to)), limit))
 
 
-@router.post("/switch", response_model=CatalogApplied, responses=problems(404, 409, 422, 507))
+@router.post("/switch", response_model=CatalogApplied, responses=problems(400, 404, 409, 413, 422, 507))
 def switch_to_shadow(engine: TheEngine, given: SwitchIn) -> CatalogApplied:
     """Bring a catalog into force that charges as the present one until a date, and as the other one from then on: its
     prices become later versions of the present ones. Refused where something else than versions of prices changes."""

@@ -8,7 +8,7 @@ import polars_hash as plh
 
 from rating.core.book import PriceBook
 from rating.core.chain import Charged
-from rating.core.money import ROUNDED, grouped_sum, round_by_currency
+from rating.core.money import ROUNDED, grouped_sum, overflow_checked, round_by_currency
 from rating.core.schema import AMOUNT, INSTANT, LINE, OPERATION, PAYER, QUANTITY, TIER_AMOUNT
 from rating.core.service_periods import with_payers
 from rating.core.subscriptions import plan_of_variant
@@ -134,18 +134,21 @@ def with_line_ids(lines: pl.LazyFrame) -> pl.LazyFrame:
     return lines.with_columns(line=plh.concat_str(content).chash.sha2_256().str.slice(0, 32))
 
 
+@overflow_checked()
 def totals(lines: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
     """One row a `currency`: the `lines`, their exact `amount` and `rounded_amount`, and the `drift` between them: the
     sum of the rounded amounts less the rounded sum of the exact ones (to the minor unit, half away from zero)."""
     return totals_of_sums([sums_of(lines)], book)
 
 
+@overflow_checked()
 def sums_of(lines: pl.DataFrame) -> pl.DataFrame:
     """LINE_SUMS of lines."""
     sums = grouped_sum(lines.lazy(), ["currency"], ["amount", "rounded_amount"], pl.len().cast(pl.Int64).alias("lines"))
     return sums.select(LINE_SUMS.names()).collect().cast(LINE_SUMS)
 
 
+@overflow_checked()
 def totals_of_sums(parts: Sequence[pl.DataFrame], book: PriceBook) -> pl.DataFrame:
     """The totals of lines of which each of `parts` (LINE_SUMS) has some."""
     every = pl.concat([LINE_SUMS.to_frame(), *parts]).lazy()
