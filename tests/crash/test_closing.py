@@ -30,7 +30,7 @@ def test_a_close_that_is_killed_is_finished_as_if_nothing_had_been(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: int
 ) -> None:
     monkeypatch.setenv("TALLYSTICK_PART_SUBSCRIPTIONS_MAX", str(part))
-    kill_at_points(tmp_path, 3)
+    kill_at_points(tmp_path, 1)
 
 
 @pytest.mark.long

@@ -21,7 +21,7 @@ from tests import oracle
 from tests.frames import SINCE, subject_frame, subscription_frame, usage_frame
 from tests.strategies import ZONES, money, tiers
 
-FEW = settings(max_examples=max(settings().max_examples // 2, 1))
+FEW, FEWEST = (settings(max_examples=max(settings().max_examples // part, 1)) for part in (3, 12))
 MID_OCTOBER = "2026-10-15T11:30:00+00:00"
 AMOUNTS = st.sampled_from(["0", "0.5", "1", "7", "40.25", "99.999999999"])
 INSTANTS = st.timedeltas(timedelta(0), timedelta(days=330)).map(
@@ -162,7 +162,7 @@ OF_2026 = st.lists(
 YEARLY = st.sampled_from(["graduated", "stairstep", "graduated_percentage"])
 
 
-@FEW
+@FEWEST
 @given(data=st.data(), model=YEARLY, given_events=OF_2026, groups=st.sampled_from(["alone", "together"]))
 def test_twelve_months_of_a_year_cost_what_the_year_costs(
     data: st.DataObject, model: str, given_events: list[tuple[datetime, str, str]], groups: str
@@ -197,7 +197,7 @@ def test_a_change_to_a_plan_of_the_same_price_changes_nothing_where_tiers_contin
     assert charged(run(made, given_usage, month, change)) == charged(run(made, given_usage, month))
 
 
-@FEW
+@FEWEST
 @given(
     first=prices(),
     second=prices(),
