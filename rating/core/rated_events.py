@@ -75,7 +75,8 @@ def rated_events(
     in_scan = usage.between(start, end).events
     paid = subscribed_usage(in_scan, with_numbers(subjects, usage.subjects), served)
     numbered = lines.with_row_index("owner").with_columns(pl.col("owner").cast(pl.Int32))
-    made_of, narrow = _parts_of_lines(numbered), numbered.select("owner", "quantity", "amount", *_NAMES).rechunk()
+    made_of = _parts_of_lines(numbered)
+    narrow = numbered.select("owner", "quantity", "amount", "events", *_NAMES).rechunk()
     found_lines, finer = [pl.Series("owner", [], dtype=pl.Int32)], _Finer()
     run, names = (
         run_made(lines, served, book),
@@ -126,10 +127,11 @@ class _Finer:
 
 
 def _known(lines: pl.DataFrame, rates: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
-    """The lines that have `rates`, with the chain, and whether the size of each event chooses its tier."""
+    """The lines that have `rates` and events, with the chain, and whether the size of each event chooses its tier."""
     wanted = book.rates.select("rate", "chain", "pool", is_sized=pl.col("tier_mode") == "cliff")
     of_lines = rates.join(wanted, on="rate", validate="m:1", maintain_order="left")
-    return lines[of_lines[LINE_NUMBER]].with_columns(of_lines.drop(LINE_NUMBER))
+    known = lines[of_lines[LINE_NUMBER]].with_columns(of_lines.drop(LINE_NUMBER))
+    return known.filter(pl.col("events") > 0).drop("events")  # an event of nothing may find a line that has none
 
 
 def _of_lines(rows: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
