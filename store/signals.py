@@ -1,7 +1,7 @@
 """The outbox of signals: recorded once per crossing, read in order by a sequence that never goes back."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -38,7 +38,8 @@ class Signals:
 
     def after(self, sequence: int, *, limit: int) -> list[RecordedSignal]:
         """The signals behind `sequence` (0: from the first), oldest first."""
-        query = select(signals).where(signals.c.sequence > sequence).order_by(signals.c.sequence).limit(limit)
+        columns = [signals.c[field.name] for field in fields(RecordedSignal)]
+        query = select(*columns).where(signals.c.sequence > sequence).order_by(signals.c.sequence).limit(limit)
         with reading(self.engine) as connection:
             return [RecordedSignal(**row) for row in connection.execute(query).mappings()]
 
