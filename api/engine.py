@@ -30,7 +30,7 @@ from rating.catalog import Catalog, Change, compile_catalog, diff, parse_catalog
 from rating.catalog.reading import Format
 from rating.core.book import Meter, PriceBook
 from rating.core.money import plain
-from rating.core.quota import Crossing
+from rating.core.quota.counting import Crossing
 from rating.core.schema import SUBJECT
 from rating.core.usage_history import HistoryRule
 from rating.disk import Disk
@@ -85,7 +85,7 @@ class Engine:
         self.settings = settings
         self.now = now
         self._changing = Lock()  # catalog, customers and subscriptions are checked against each other
-        self.quota = QuotaService(self._terms, self._whole_log, self._record_crossings)
+        self.quota = QuotaService(self._terms, self._whole_log, self._record_crossings, now)
         self.log = UsageLog.open(
             settings.data,
             properties={},

@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from rating.core.quota.answer import Reason, Scope
+
 BULK_MAX = 10_000
 
 Key = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -276,7 +278,7 @@ class QuotaOut(Output):
     """Whether a subject may use `amount` more of a feature. Quantities are in the unit of the feature's meter."""
 
     allowed: bool
-    reason: Literal["allowed", "not_entitled", "exhausted", "would_exceed"]
+    reason: Reason
     message: str
     subject: str
     customer: str | None
@@ -284,9 +286,17 @@ class QuotaOut(Output):
     amount: DecimalText
     limit: DecimalText | None
     used: DecimalText | None
+    reserved: DecimalText | None = Field(description="held by leases and calls under way")
     remaining: DecimalText | None
     window_start: datetime | None
     resets_at: datetime | None
+    kind: Literal["metered", "boolean", "static"]
+    value: Any = Field(description="of a static feature")
+    scope: Scope | None = Field(description="whose limit decides: of the subject, of its customer, or a shared one")
+    owner: str | None = Field(description="the subject or customer whose limit that is")
+    waiting_helps: bool = Field(description="whether the next window will hold the amount")
+    next_grant: str | None
+    state: str | None = Field(description="of the customer, where it decides")
 
 
 class Problem(Output):

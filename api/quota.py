@@ -10,7 +10,7 @@ be recorded waits in memory and is tried again; after a restart it is found agai
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from decimal import Decimal
 from threading import Lock
@@ -18,7 +18,9 @@ from threading import Lock
 import polars as pl
 
 from ingest.correction_judge import CorrectionEffect
-from rating.core.quota import Crossing, QuotaAnswer
+from rating.core.quota.answer import QuotaAnswer
+from rating.core.quota.counting import Crossing
+from rating.core.quota.seam import QUOTA_ANSWERED, CustomerState, Hold
 from rating.live_quota import LiveQuota, Terms
 from store.errors import DatabaseUnavailable
 
@@ -34,9 +36,10 @@ class QuotaService:
         read_terms: Callable[[], Terms | None],
         read_usage: Callable[[], tuple[pl.LazyFrame, int]],
         on_crossing: Callable[[list[Crossing]], None],
+        now: Callable[[], datetime],
     ) -> None:
         """`read_terms` gives None before the first catalog; the others are those of LiveQuota."""
-        self._read_terms = read_terms
+        self._read_terms, self._now = read_terms, now
         self._lock = Lock()
         self._old = True
         self._outbox = _Outbox(on_crossing)
@@ -85,6 +88,55 @@ class QuotaService:
             return None if self._old else self._live.check(subject, feature, amount, now)
         finally:
             self._lock.release()
+
+    def check_many(self, asked: pl.DataFrame, now: datetime) -> pl.DataFrame:
+        """QUOTA_ANSWERED of QUOTA_ASKED, in the same order."""
+        answers = [self.check(subject, feature, amount, now) for subject, feature, amount in asked.iter_rows()]
+        names = QUOTA_ANSWERED.names()
+        rows = [tuple(getattr(answer, name) for name in names) for answer in answers]
+        return pl.DataFrame(rows, schema=QUOTA_ANSWERED, orient="row")
+
+    def hold(
+        self, id: str, subject: str, feature: str, amount: Decimal, minimum: Decimal, now: datetime
+    ) -> Hold | QuotaAnswer:
+        """See Quota.hold. Raises DatabaseUnavailable when the terms cannot be read."""
+        with self._lock:
+            self._refresh()
+            return self._live.hold(id, subject, feature, amount, minimum, now)
+
+    def restore_hold(self, hold: Hold) -> None:
+        """A hold of before the start, also where there is no room for it any more."""
+        with self._lock:
+            self._refresh()
+            self._live.restore_hold(hold, self._now())
+
+    def shrink(self, id: str, by: Decimal) -> None:
+        """So much of a hold was used or given back."""
+        self._live.shrink(id, by)
+
+    def drop(self, id: str) -> None:
+        """Give a hold back."""
+        self._live.drop(id)
+
+    def reserved(self) -> pl.DataFrame:
+        """RESERVED, of what is held."""
+        return self._live.reserved()
+
+    def amounts(self, events: pl.DataFrame) -> list[tuple[str, str, Decimal]]:
+        """(subject, feature, quantity) that events (USAGE_EVENT) would count."""
+        with self._lock:
+            self._refresh()
+            return self._live.amounts(events)
+
+    def put_states(self, states: Sequence[CustomerState]) -> None:
+        """All states of all customers: the next check obeys them."""
+        self._live.put_states(states)
+
+    def open_levels(self, keys: Collection[str]) -> None:
+        """Levels that were raised: a limit that was reached is known by the id of its signal, which stays."""
+
+    def tick(self, now: datetime) -> None:
+        """Nothing happens when a window ends."""
 
     def _is_refreshed(self) -> bool:
         try:

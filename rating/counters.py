@@ -14,7 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from rating.core.book import Filter, Meter
-from rating.core.quota import EXACT
+from rating.core.quota.answer import EXACT
 from rating.core.schema import property_column
 from rating.words import words_of
 

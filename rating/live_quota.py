@@ -26,9 +26,12 @@ import polars as pl
 
 from rating.core.book import Meter, PriceBook
 from rating.core.periods import month_edges, month_of
-from rating.core.quota import EXACT, Crossing, QuotaAnswer, counted_sums, counted_usage, crossing_event, judge
+from rating.core.quota.answer import EXACT, Asked, QuotaAnswer, judge
+from rating.core.quota.counting import Crossing, counted_sums, counted_usage, crossing_event
+from rating.core.quota.seam import RESERVED, CustomerState, Hold
 from rating.core.subscriptions import plan_of_variant
 from rating.counters import Counters, Rows, Units, counted, quantity, units_of
+from rating.holds import Holds, slice_of
 from rating.words import words_of
 
 Window = tuple[str, str, datetime]  # customer, feature, window start
@@ -123,6 +126,8 @@ class LiveQuota:
         self._forget()
         self._crossed: set[tuple[str, str, datetime, Decimal]] = set()
         self._counted_sequence = 0
+        self._holds: Holds[Window] = Holds()
+        self._states: dict[str, list[CustomerState]] = {}
 
     def _forget(self) -> None:
         self._counters: dict[str, Counters] = {}  # of each feature; all have the same rows
@@ -173,16 +178,83 @@ class LiveQuota:
         with self._lock:
             terms = self._terms
             customer, zone = terms.customer_of.get(subject, (None, "UTC")) if terms else (None, "UTC")
+            asked = (subject, customer, feature, amount)
+            if customer is not None and (state := self._suspended(customer, feature, now)) is not None:
+                return QuotaAnswer(False, "suspended", state.reason, *asked, state=state.state)
             limit = terms.limit(customer, feature, now) if terms and customer else None
             if customer is None or limit is None:
                 why = (
                     "no customer has this subject" if customer is None else f"no plan of {customer} includes {feature}"
                 )
-                return QuotaAnswer(False, "not_entitled", why, subject, customer, feature, amount)
+                return QuotaAnswer(False, "not_entitled", why, *asked)
             window = month_of(now, zone).bounds(ZoneInfo(zone))
             row = self._row_of.get((customer, window[0]))
             used = Decimal(0) if row is None else self._counters[feature].value(row)
-        return judge(subject, customer, feature, amount, limit, used, window)
+            reserved = self._holds.held((customer, feature, window[0]))
+        return judge(Asked(subject, customer, feature, amount), limit, used, reserved, window)
+
+    def hold(
+        self, id: str, subject: str, feature: str, amount: Decimal, minimum: Decimal, now: datetime
+    ) -> Hold | QuotaAnswer:
+        """See Quota.hold."""
+        with self._lock:
+            answer = self.check(subject, feature, minimum, now)
+            if not answer.allowed or answer.customer is None or answer.remaining is None:
+                return answer
+            assert answer.window_start is not None
+            granted = slice_of(answer.remaining, amount, minimum, is_shared=bool(answer.reserved))
+            self._holds.put(id, (answer.customer, feature, answer.window_start), granted)
+        return Hold(id, subject, feature, granted, answer.resets_at)
+
+    def restore_hold(self, hold: Hold, now: datetime) -> None:
+        """See Quota.restore_hold; `now` is in the window that it is of."""
+        with self._lock:
+            customer, zone = self._terms.customer_of.get(hold.subject, (None, "UTC")) if self._terms else (None, "UTC")
+            if customer is not None:
+                self._holds.put(hold.id, (customer, hold.feature, _month_start(now, zone)), hold.amount)
+
+    def shrink(self, id: str, by: Decimal) -> None:
+        """See Quota.shrink."""
+        with self._lock:
+            self._holds.shrink(id, by)
+
+    def drop(self, id: str) -> None:
+        """See Quota.drop."""
+        with self._lock:
+            self._holds.drop(id)
+
+    def reserved(self) -> pl.DataFrame:
+        """RESERVED, of what is held."""
+        with self._lock:
+            rows = [(c, f, held, count) for (c, f, _), (held, count) in self._holds.sums().items()]
+        return pl.DataFrame(rows, schema=RESERVED, orient="row")
+
+    def amounts(self, events: pl.DataFrame) -> list[tuple[str, str, Decimal]]:
+        """See Quota.amounts."""
+        with self._lock:
+            features = self._terms.features if self._terms else {}
+        subjects = events.get_column("subject").to_list()
+        found = []
+        for feature, meter in features.items():
+            rows, units = counted(events, meter)
+            places = range(len(units)) if rows is None else rows.tolist()
+            found += [(subjects[at], feature, quantity(int(n))) for at, n in zip(places, units.tolist(), strict=True)]
+        return found
+
+    def put_states(self, states: Sequence[CustomerState]) -> None:
+        """See Quota.put_states."""
+        by_customer: dict[str, list[CustomerState]] = {}
+        for state in states:
+            by_customer.setdefault(state.customer, []).append(state)
+        with self._lock:
+            self._states = by_customer
+
+    def _suspended(self, customer: str, feature: str, now: datetime) -> CustomerState | None:
+        for state in self._states.get(customer, ()):
+            concerns = not state.features or feature in state.features
+            if concerns and state.since <= now and (state.until is None or now < state.until):
+                return state if state.state == "suspended" else None
+        return None
 
     def counters(self) -> dict[Window, Decimal]:
         """A copy of every counter, for comparison with a metering query."""

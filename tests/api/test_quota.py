@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -143,7 +144,7 @@ def test_a_thousand_changes_cost_one_rebuild() -> None:
         return usage_event_schema({}).to_frame(eager=False), 0
 
     empty = Terms(compile_catalog(load_catalog({"tallystick": 1, "currencies": ["USD"]})), PAYERS, SUBSCRIPTIONS)
-    service = QuotaService(lambda: empty, read_usage, lambda _: None)
+    service = QuotaService(lambda: empty, read_usage, lambda _: None, lambda: datetime.now(UTC))
     for _ in range(1000):
         service.terms_changed()
         assert service.check_at_once("acme", "tokens", Decimal(0), NOW) is None

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rating.catalog import compile_catalog, parse_catalog
 from rating.core.book import PriceBook
 from rating.core.metering import metered_usage, summed_usage
-from rating.core.quota import Crossing
+from rating.core.quota.counting import Crossing
 from rating.core.subscriptions import plain_subscriptions
 from rating.live_quota import LiveQuota, Terms
 from tests.frames import SINCE, usage_frame
