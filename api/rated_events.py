@@ -204,7 +204,7 @@ def rated_events_of(inputs: RatingInputs, lines: pl.DataFrame) -> Iterator[pl.Da
         payers = part.select("customer").unique()
         subjects = inputs.subjects.join(payers, on="customer", how="semi")
         subscriptions = inputs.subscriptions.join(payers, on="customer", how="semi")
-        numbers = with_numbers(subjects, inputs.usage.subjects).lazy()
+        numbers = with_numbers(subjects, inputs.usage).lazy()
         events = inputs.usage.events.join(numbers, on=SUBJECT_NUMBER, how="semi")
         usage = Usage(events, inputs.usage.subjects)
         shares = rated_events(usage, subjects, subscriptions, inputs.book, inputs.due, part)

@@ -85,10 +85,14 @@ class _Kept:
             parts[-2:] = [_Part.sorted([part.events for part in parts[-2:]])]
         return replace(self, parts=tuple(parts), last_sequence=view.last_sequence)
 
-    def of_subjects(self, numbers: Sequence[int], view: View) -> pl.LazyFrame:
-        """What `view` shows of these subjects."""
+    def of_subjects(self, numbers: Sequence[int]) -> pl.DataFrame:
+        """All that is kept of these subjects."""
         found = [events for part in self.parts for events in part.of_subjects(numbers)]
-        events = pl.concat([*found, self.parts[-1].events.clear()]).lazy()
+        return pl.concat([*found, self.parts[-1].events.clear()])
+
+    def shown(self, found: pl.DataFrame, view: View) -> pl.LazyFrame:
+        """What `view` shows of events that are kept, as the log has them."""
+        events = found.lazy()
         if view.last_sequence < self.last_sequence:
             events = events.filter(
                 (pl.col("sequence") <= view.last_sequence) | (pl.col("sequence") >= 1 << NUMBER_BITS)
@@ -124,9 +128,11 @@ class RecentUsage:
         if kept is None or subjects is None or start is None or start < kept.start:
             return self._log.scan(start=start, end=end, subjects=subjects, view=view, properties=properties)
         named = self._log.numbers_of(subjects)
-        events = within(kept.of_subjects(named[SUBJECT_NUMBER].to_list(), view), start, end)
+        found = kept.of_subjects(named[SUBJECT_NUMBER].to_list())
+        events = within(kept.shown(found, view), start, end)
         backfills = tuple(backfill.id for backfill in view.backfills)
-        return UsageSnapshot(events, named.lazy(), view.table.version, view.last_sequence, backfills, start, end)
+        last = view.last_sequence
+        return UsageSnapshot(events, named.lazy(), view.table.version, last, backfills, start, end, found.height)
 
     def wait(self) -> None:
         """Until what was begun is made."""

@@ -73,7 +73,7 @@ def rated_events(
     terms = Terms(book, parts_of_periods(served) if any(map(_prorates, book.chains)) else PART.to_frame())
     start, end = scan_bounds(served, due)
     in_scan = usage.between(start, end).events
-    paid = subscribed_usage(in_scan, with_numbers(subjects, usage.subjects), served)
+    paid = subscribed_usage(in_scan, with_numbers(subjects, usage), served)
     numbered = lines.with_row_index("owner").with_columns(pl.col("owner").cast(pl.Int32))
     made_of = _parts_of_lines(numbered)
     narrow = numbered.select("owner", "quantity", "amount", "events", *_NAMES).rechunk()

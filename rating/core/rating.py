@@ -107,7 +107,7 @@ def uncharged(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The usage without a subscription, and the events that no meter counts, of all customers: see Rated."""
     reported = usage.between(*reported_bounds(due))
-    numbered = with_numbers(subjects, usage.subjects)
+    numbered = with_numbers(subjects, usage)
     unsubscribed, unmetered = reported.once(
         lambda: ("uncharged", book.meters, frame_key(numbered), frame_key(subscriptions.drop("plan"))),
         lambda: pl.collect_all(
@@ -133,13 +133,14 @@ def _rated(
     as one of all of them, and runs as fast."""
     book = with_credit_steps(book, credits)
     served = service_periods(subscriptions, due)
-    numbered = with_numbers(subjects, usage.subjects)
+    numbered = with_numbers(subjects, usage)
     bounds = scan_bounds(served, due)
     matches = _matched(usage, numbered, served, book, bounds, carried)
-    priced, unpriced = pl.collect_all([_used(matches), _unpriced(matches)])
+    priced, unpriced = pl.collect_all([_used(matches), _unpriced(matches)], engine=usage.engine(book.meters))
     used = priced.lazy()
     before = _rolled_over(usage, numbered, subscriptions, book, served)
-    owed = pl.concat([used, unused(used, book, served), fee_usage(book, served)], how="diagonal").collect().lazy()
+    owed = pl.concat([used, unused(used, book, served), fee_usage(book, served)], how="diagonal")
+    owed = owed.collect(engine=usage.engine()).lazy()
     windows = windows_of(subscriptions, served, book)
     allowed, earlier = _allowed(owed, before, windows, _earlier(usage, numbered, windows, book), book, served)
     units = without_credited_units(allowed, credits, served, book)
