@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from rating.core.book import Chain, Level, PriceBook, Step, Together
+from rating.core.book import Chain, Level, PriceBook, Step, Together, of_book
 from rating.core.money import ZERO, grouped_sum
 from rating.core.operations import described
 from rating.core.operators.allow import allow
@@ -84,9 +84,14 @@ def _usage_of(usage: pl.LazyFrame, chain: int, terms: Terms) -> pl.LazyFrame:
     book = terms.book
     if not book.chains[chain].goes_on:
         usage = _own(usage, terms)
-    rates = book.rates.lazy().filter(pl.col("chain") == chain).select("rate", "pool")
     quantity = pl.col("quantity").cast(AMOUNT)
+    rates = _rates_of(book, chain).lazy()
     return usage.join(rates, on="rate", validate="m:1").with_columns(quantity=quantity, metered=quantity)
+
+
+@of_book
+def _rates_of(book: PriceBook, chain: int) -> pl.DataFrame:
+    return book.rates.filter(pl.col("chain") == chain).select("rate", "pool")
 
 
 def _own(rows: pl.LazyFrame, terms: Terms) -> pl.LazyFrame:
@@ -212,15 +217,20 @@ def _tiered(rows: pl.LazyFrame, chain: Chain, terms: Terms) -> pl.LazyFrame:
         filled = positive.cum_sum().over(shared_by, order_by=_order_of_usage(chain.tier_level)) - positive
     elif chain.tier_level == "event" and BEGINS in rows.collect_schema():
         filled = pl.col(BEGINS).fill_null(ZERO).cast(AMOUNT)  # a part of an event goes on where the one before ended
-    tiers = with_amount_of_one(book.tiers.lazy().join(book.rates.lazy().select("rate", "per"), on="rate"))
     modes = book.rates.lazy().select("rate", "tier_mode", "flat_when_unused", *_by(chain))
     parts = terms.parts.lazy() if chain.prorates_tiers else None
     if chain.goes_on:
         filled, quantity = filled + pl.col(EARLIER), quantity + pl.col(EARLIER)
         rows = rows.with_columns(earlier=EARLIER)
     placed, once = rows.with_columns(filled=filled, basis=quantity), ["metered", "events", *_traced(rows)]
-    split = tier(placed, tiers, modes, once, parts, goes_on=chain.goes_on)
+    split = tier(placed, _tiers_of(book).lazy(), modes, once, parts, goes_on=chain.goes_on)
     return price(split).with_columns(tier_amount="amount")
+
+
+@of_book
+def _tiers_of(book: PriceBook) -> pl.DataFrame:
+    """TIER with `per`, and what one unit costs."""
+    return with_amount_of_one(book.tiers.join(book.rates.select("rate", "per"), on="rate"))
 
 
 def _by(chain: Chain) -> list[str]:

@@ -70,7 +70,9 @@ def rated_events(
     """RATED_EVENT of `lines`, the CHARGE_LINE that `rating.rate` has made of the same arguments; in frames
     of some meter's events, in no order that means anything; a line may be in several frames."""
     served = service_periods(subscriptions, due)
-    terms = Terms(book, parts_of_periods(served) if any(map(_prorates, book.chains)) else PART.to_frame())
+    terms = Terms(
+        book, parts_of_periods(served) if any(chain.counts_parts for chain in book.chains) else PART.to_frame()
+    )
     start, end = scan_bounds(served, due)
     in_scan = usage.between(start, end).events
     paid = subscribed_usage(in_scan, with_numbers(subjects, usage), served)
@@ -101,11 +103,6 @@ def rated_events(
         told = own.join(numbered.select("owner", "operations"), on="owner") if chain.goes_on else own
         yield from _named(_step_by_step(events, told, made_of, chain, served, terms), names)
     yield _without_events(numbered.filter(~pl.col("owner").is_in(pl.concat(found_lines).implode())))
-
-
-def _prorates(chain: Chain) -> bool:
-    """Whether tiers or included units are those of a part of the period."""
-    return chain.prorates_tiers or any(step.prorates for step in chain.before)
 
 
 class _Finer:

@@ -26,7 +26,7 @@ from rating.core.matching import PRICED_USAGE, Matched, match_events, needs_even
 from rating.core.metering import CARRIED, carries, is_sum, unmetered_events
 from rating.core.money import grouped_sum, overflow_checked
 from rating.core.periods import Month
-from rating.core.proration import parts_of_periods
+from rating.core.proration import parts_for
 from rating.core.rounding import rounded_together
 from rating.core.schema import PAYER, QUANTITY
 from rating.core.service_periods import Due, periods_before, reported_bounds, service_periods
@@ -157,8 +157,7 @@ def _lines(due: pl.LazyFrame, book: PriceBook, served: pl.DataFrame, windows: Wi
     In memory, the rows of lines take half the time that streaming takes (docs/decisions/0006-aggregate-first.md). Not
     so chains that sum over windows, where an overflow would wrap silently, or that have a row for each event.
     """
-    charged = charge(due, book, parts_of_periods(served), windows)
-    tiered = [tiered_lines(part, book, served) for part in charged]
+    tiered = [tiered_lines(part, book, served) for part in charge(due, book, parts_for(book, served), windows)]
     few = [windows is None and chain.level == "line" and chain.tier_together == "row" for chain in book.chains]
     parts = [
         *pl.collect_all([part for part, is_few in zip(tiered, few, strict=True) if is_few], engine="in-memory"),

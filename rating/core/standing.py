@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import polars as pl
 
-from rating.core.book import PriceBook, PriceShape
+from rating.core.book import PriceBook, PriceShape, of_book
 from rating.core.matching import PRICED_USAGE
 from rating.core.schema import PAYER, QUANTITY
 from rating.core.service_periods import usage_payers, with_payers
@@ -44,13 +44,19 @@ def unused(priced: pl.LazyFrame, book: PriceBook, served: pl.DataFrame) -> pl.La
     """PRICED_USAGE of nothing for each price that charges a flat amount without usage (`flat_when_unused`), where a
     subscription has none: `priced` is PRICED_USAGE of all. By the version in force when its part of the period begins.
     """
-    charging = book.rates.filter("flat_when_unused").select("price").unique()
-    prices = pl.concat([_METERED.to_frame(), *map(_metered, book.shapes)]).join(charging, on="price", how="semi")
+    prices = _charging_unused(book)
     if prices.is_empty():
         return PRICED_USAGE.to_frame(eager=False)
     owed = usage_payers(served).lazy().join(prices.lazy(), on="plan").with_columns(at="from", quantity=_ZERO)
     charged = _in_force(owed, book).filter("flat_when_unused")
     return _standing(charged.join(priced, on=[PAYER, "price", "meter"], how="anti"))
+
+
+@of_book
+def _charging_unused(book: PriceBook) -> pl.DataFrame:
+    """_METERED of the prices that charge without usage."""
+    charging = book.rates.filter("flat_when_unused").select("price").unique()
+    return pl.concat([_METERED.to_frame(), *map(_metered, book.shapes)]).join(charging, on="price", how="semi")
 
 
 def _metered(shape: PriceShape) -> pl.DataFrame:
