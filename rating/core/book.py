@@ -175,7 +175,7 @@ def of_book(work: Callable[Concatenate[PriceBook, P], T]) -> Callable[Concatenat
     after the other."""
 
     @wraps(work)
-    def kept(book: PriceBook, *args: P.args, **kwargs: P.kwargs) -> T:
+    def kept(book: PriceBook, /, *args: P.args, **kwargs: P.kwargs) -> T:
         asked = (work, args, tuple(kwargs.items()))
         if asked not in book.made:
             book.made[asked] = work(book, *args, **kwargs)

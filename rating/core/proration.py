@@ -15,6 +15,7 @@ from typing import Literal
 
 import polars as pl
 
+from rating.core.book import PriceBook
 from rating.core.schema import PAYER
 from rating.core.service_periods import with_payers
 
@@ -25,6 +26,11 @@ PART = pl.Schema({PAYER: pl.UInt32(), "by": pl.String(), "served": pl.Int64(), "
 microseconds or days."""
 
 _SPANS = {"served": ("from", "to"), "whole": ("period_start", "period_end")}
+
+
+def parts_for(book: PriceBook, served: pl.DataFrame) -> pl.DataFrame:
+    """PART for the chains of a book; none where they do not ask."""
+    return parts_of_periods(served) if any(chain.counts_parts for chain in book.chains) else PART.to_frame()
 
 
 def parts_of_periods(served: pl.DataFrame) -> pl.DataFrame:
