@@ -11,12 +11,13 @@ twice, the first time. A day that a zone skipped has no period. So periods tile 
 (PEP 495, fold 0: the same instants as `datetime` has.)
 """
 
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
 import polars as pl
 
+from rating.core.periods import Month, month_in_zones
 from rating.core.schema import INSTANT
 
 CYCLE = pl.Schema(
@@ -44,6 +45,7 @@ BILLING_PERIOD = pl.Schema(
 TERMS_OF_CYCLE = ["time_zone", "interval", "intervals", "anchor"]
 """The columns of CYCLE that say when periods begin: cycles that are alike in them have the same periods."""
 
+_TERMS = pl.Schema({name: CYCLE[name] for name in TERMS_OF_CYCLE})
 _CALENDAR = {"day": date(1970, 1, 1), "week": date(1970, 1, 5), "month": date(1970, 1, 1), "year": date(1970, 1, 1)}
 _DAYS = {"day": 1, "week": 7}
 _MONTHS = {"month": 1, "year": 12}
@@ -72,8 +74,29 @@ def cut_periods(cycles: pl.DataFrame, since: datetime, until: datetime) -> pl.Da
 @lru_cache(maxsize=1024)
 def _few_cut(cycles: tuple[tuple[Any, ...], ...], since: datetime, until: datetime) -> pl.DataFrame:
     """The same, kept: few customers are asked for often, and most have the same cycle."""
-    terms = {name: CYCLE[name] for name in TERMS_OF_CYCLE}
-    return _cut(pl.DataFrame(cycles, schema=terms, orient="row"), since, until)
+    return _cut(pl.DataFrame(cycles, schema=_TERMS, orient="row"), since, until)
+
+
+def ended_periods(cycles: pl.DataFrame, month: Month) -> pl.DataFrame:
+    """The same of the billing periods that end in `month` of their time zone."""
+    if cycles.height <= _FEW:
+        return _few_ended(tuple(cycles.iter_rows()), month)
+    return _ended(cycles, month)
+
+
+@lru_cache(maxsize=1024)
+def _few_ended(cycles: tuple[tuple[Any, ...], ...], month: Month) -> pl.DataFrame:
+    return _ended(pl.DataFrame(cycles, schema=_TERMS, orient="row"), month)
+
+
+def _ended(cycles: pl.DataFrame, month: Month) -> pl.DataFrame:
+    months = month_in_zones(month, cycles["time_zone"]).rename({"period_start": "first", "period_end": "last"})
+    if months.is_empty():
+        return _cut(cycles, *month.bounds(UTC))
+    first, last = months.select(pl.col("first").min(), pl.col("last").max()).row(0)
+    periods = _cut(cycles, first, last).join(months, on="time_zone", validate="m:1")
+    ended = (pl.col("period_end") > pl.col("first")) & (pl.col("period_end") <= pl.col("last"))
+    return periods.filter(ended).drop("first", "last")
 
 
 def _cut(cycles: pl.DataFrame, since: datetime, until: datetime) -> pl.DataFrame:

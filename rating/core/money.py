@@ -10,6 +10,7 @@ with more than 12 decimals on a quantity with 9 is rounded at the 21st decimal, 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
+from functools import cache
 
 import polars as pl
 
@@ -136,10 +137,12 @@ def grouped_sum(frame: pl.LazyFrame, by: Sequence[str], columns: Sequence[str], 
     return summed.with_columns(checked).drop([f"{c}__coarse" for c in columns], "__rows")
 
 
+@cache
 def _whole(column: str) -> pl.Expr:
     return pl.col(column).truncate(0).cast(pl.Decimal(38, 0))
 
 
+@cache
 def _checked(column: str) -> pl.Expr:
     gap = (_whole(column) - pl.col(f"{column}__coarse")).abs()
     wrapped = gap > (pl.col("__rows") + 1).cast(pl.Decimal(38, 0))

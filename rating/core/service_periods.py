@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from rating.core.cycles import BILLING_PERIOD, TERMS_OF_CYCLE, cut_periods
-from rating.core.periods import Month, month_in_zones, month_of
+from rating.core.cycles import BILLING_PERIOD, TERMS_OF_CYCLE, cut_periods, ended_periods
+from rating.core.periods import Month, month_of
 from rating.core.schema import INSTANT, PAYER, QUANTITY, SUBSCRIPTION
 
 SERVICE_PERIOD = pl.Schema(
@@ -62,13 +62,13 @@ def service_periods(subscriptions: pl.DataFrame, due: Month | Due) -> pl.DataFra
     active = subscriptions.filter(pl.col("state") == "active")
     if isinstance(due, Month):
         return _parted(_in_month(active, due).with_columns(bills=pl.lit("all")))
-    periods = _in_periods(active, *_bounds(active, due))
+    periods = _in_periods(active, *_bounds(active, due)).collect(engine="in-memory")
     if due.again is None:
-        return _parted(_fallen_due(periods, due))
+        return _parted(_fallen_due(periods, due).lazy())
     others = periods.join(due.again, on=AGAIN.names(), how="anti")
     closed = pl.when(pl.col("period_end") <= due.until).then(pl.lit("all")).otherwise(pl.lit("advance"))
     again = periods.join(due.again, on=AGAIN.names(), how="semi").filter(pl.col("from") <= due.until)
-    return _parted(pl.concat([_fallen_due(others, due), again.with_columns(bills=closed)]))
+    return _parted(pl.concat([_fallen_due(others, due), again.with_columns(bills=closed)]).lazy())
 
 
 def reported_bounds(due: Month | Due) -> tuple[datetime, datetime]:
@@ -95,7 +95,7 @@ def billed_periods(subscriptions: pl.DataFrame, since: datetime, due: Due) -> pl
     periods = _in_periods(active, since, due.after)
     billed = periods.filter(pl.col("from") <= due.after)
     others = billed.filter((pl.col("period_end") <= due.after) | (pl.col("period_end") > due.until))
-    return others.select("customer", *AGAIN.names(), "period_end").unique()
+    return others.select("customer", *AGAIN.names(), "period_end").unique().collect(engine="in-memory")
 
 
 def periods_before(subscriptions: pl.DataFrame, served: pl.DataFrame) -> pl.DataFrame:
@@ -105,7 +105,7 @@ def periods_before(subscriptions: pl.DataFrame, served: pl.DataFrame) -> pl.Data
     active = subscriptions.filter(pl.col("state") == "active").join(served, on="subscription", how="semi")
     first, last = served.select(first=pl.col("period_start").min(), last=pl.col("period_start").max()).row(0)
     periods = _in_periods(active, first - _TICK, last)
-    next_ones = served.select("subscription", period_end="period_start").unique()
+    next_ones = served.lazy().select("subscription", period_end="period_start").unique()
     return _parted(
         periods.join(next_ones, on=["subscription", "period_end"], how="semi").with_columns(bills=pl.lit("all"))
     )
@@ -118,7 +118,7 @@ def open_periods(subscriptions: pl.DataFrame, at: datetime) -> pl.DataFrame:
     day = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     periods = _in_periods(active, day, day + timedelta(days=1))  # of a day, for those are known when asked for again
     begun = periods.filter(pl.col("from") <= at, pl.col("period_end") > at).select(OPEN_PERIOD.names())
-    return begun.unique().sort("subscription").cast(OPEN_PERIOD)
+    return begun.unique().sort("subscription").cast(OPEN_PERIOD).collect(engine="in-memory")
 
 
 def with_payers(served: pl.DataFrame) -> pl.DataFrame:
@@ -140,26 +140,19 @@ def _bounds(active: pl.DataFrame, due: Due) -> tuple[datetime, datetime]:
     return min(earliest, due.after), due.until
 
 
-def _in_periods(active: pl.DataFrame, since: datetime, until: datetime) -> pl.DataFrame:
+def _in_periods(active: pl.DataFrame, since: datetime, until: datetime) -> pl.LazyFrame:
     """`active` (SUBSCRIPTION) in each billing period that has an instant on [`since`, `until`]."""
     terms = active.select(TERMS_OF_CYCLE).unique()
     return _cut(active, cut_periods(terms, since, until + _TICK))
 
 
-def _in_month(active: pl.DataFrame, month: Month) -> pl.DataFrame:
-    terms = active.select(TERMS_OF_CYCLE).unique()
-    months = month_in_zones(month, terms["time_zone"]).rename({"period_start": "first", "period_end": "last"})
-    if months.is_empty():
-        return _cut(active, cut_periods(terms, *month.bounds(UTC)))
-    first, last = months.select(pl.col("first").min(), pl.col("last").max()).row(0)
-    periods = cut_periods(terms, first, last).join(months, on="time_zone", validate="m:1")
-    ended = (pl.col("period_end") > pl.col("first")) & (pl.col("period_end") <= pl.col("last"))
-    return _cut(active, periods.filter(ended).drop("first", "last"))
+def _in_month(active: pl.DataFrame, month: Month) -> pl.LazyFrame:
+    return _cut(active, ended_periods(active.select(TERMS_OF_CYCLE).unique(), month))
 
 
-def _cut(active: pl.DataFrame, periods: pl.DataFrame) -> pl.DataFrame:
+def _cut(active: pl.DataFrame, periods: pl.DataFrame) -> pl.LazyFrame:
     """Each row of `active` once for each of `periods` of its cycle in which it is in force, with `from` and `to`."""
-    met = active.join(periods, on=TERMS_OF_CYCLE, nulls_equal=True)
+    met = active.lazy().join(periods.lazy(), on=TERMS_OF_CYCLE, nulls_equal=True)
     timed = met.with_columns(
         pl.max_horizontal("period_start", "starts_at").alias("from"),
         pl.min_horizontal("period_end", "ends_at").alias("to"),  # a null `ends_at` is ignored
@@ -180,9 +173,9 @@ def _fallen_due(periods: pl.DataFrame, due: Due) -> pl.DataFrame:
     )
 
 
-def _parted(rows: pl.DataFrame) -> pl.DataFrame:
+def _parted(rows: pl.LazyFrame) -> pl.DataFrame:
     """SERVICE_PERIOD of rows of items in periods: `bills` and what SUBSCRIPTION and the period have."""
-    whole = rows.with_columns(seats_at_end="seats", part=pl.lit("whole"))
+    whole = rows.with_columns(seats_at_end="seats", part=pl.lit("whole")).collect(engine="in-memory")
     several = whole.select(pl.struct(*_ITEM, "period_start").is_duplicated()).to_series()
     if not several.any():
         return _ordered([whole])
@@ -191,7 +184,8 @@ def _parted(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _ordered(parts: list[pl.DataFrame]) -> pl.DataFrame:
     order = [*_ITEM, "period_start", "from", "part"]
-    return pl.concat([part.select(SERVICE_PERIOD.names()) for part in parts]).sort(order).cast(SERVICE_PERIOD)
+    every = pl.concat([part.lazy().select(SERVICE_PERIOD.names()) for part in parts])
+    return every.sort(order).cast(SERVICE_PERIOD).collect(engine="in-memory")
 
 
 def _stretches(rows: pl.DataFrame) -> list[pl.DataFrame]:
