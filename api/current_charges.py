@@ -45,16 +45,17 @@ class CurrentChargesService:
 
     def of_customer(self, customer: str, book: PriceBook) -> CurrentCharges:
         """Raises NotFound, AmountOverflow."""
-        self._store.customers.get(customer)
         known, now = Known(self._sources.log.view(), self._store.changes.last()), self._now()
-        accounts = self._sources.accounts(known.change, [customer])
-        periods = open_periods(accounts.subscriptions, now)
+        records = self._sources.records(book, known.change, [customer])
+        if records.accounts.subscriptions.is_empty():
+            self._store.customers.get(customer)
+        periods = open_periods(records.accounts.subscriptions, now)
         gathered = [
-            self._sources.gather(month, book, customers=[customer], known=known, accounts=accounts)
+            self._sources.gather(month, book, customers=[customer], known=known, records=records)
             for month in _months(periods)
         ]
-        rated = [one.inputs.rated_part().lines for one in gathered]
-        lines = pl.concat([CHARGE_LINE.to_frame(), *rated]).join(periods, on=AGAIN.names(), how="semi").sort("line")
+        lines = pl.concat([CHARGE_LINE.to_frame(), *(one.rated_part().lines for one in gathered)])
+        lines = lines.join(periods, on=AGAIN.names(), how="semi").sort("line")
         return CurrentCharges(customer, now, known.view.last_sequence, periods, lines, totals(lines, book))
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import polars as pl
 import polars_hash as plh
 
-from rating.core.book import PriceBook
+from rating.core.book import PriceBook, of_book
 from rating.core.chain import Charged
 from rating.core.money import ROUNDED, grouped_sum, overflow_checked, round_by_currency
 from rating.core.schema import AMOUNT, INSTANT, LINE, OPERATION, PAYER, QUANTITY, TIER_AMOUNT
@@ -145,7 +145,7 @@ def totals(lines: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
 def sums_of(lines: pl.DataFrame) -> pl.DataFrame:
     """LINE_SUMS of lines."""
     sums = grouped_sum(lines.lazy(), ["currency"], ["amount", "rounded_amount"], pl.len().cast(pl.Int64).alias("lines"))
-    return sums.select(LINE_SUMS.names()).collect().cast(LINE_SUMS)
+    return sums.select(LINE_SUMS.names()).cast(LINE_SUMS).collect(engine="in-memory")
 
 
 @overflow_checked()
@@ -153,7 +153,7 @@ def totals_of_sums(parts: Sequence[pl.DataFrame], book: PriceBook) -> pl.DataFra
     """The totals of lines of which each of `parts` (LINE_SUMS) has some."""
     every = pl.concat([LINE_SUMS.to_frame(), *parts]).lazy()
     sums = grouped_sum(every, ["currency"], ["amount", "rounded_amount"], pl.col("lines").sum())
-    digits = pl.concat([book.prices, book.adjustments], how="diagonal").select("currency", "currency_digits").unique()
+    digits = _currency_digits(book)
     known = sums.join(digits.lazy(), on="currency", how="left", validate="1:1")
     kinds = [(int(digit), "half_away_from_zero") for digit in digits["currency_digits"].unique()]
     moded = known.with_columns(mode=pl.lit("half_away_from_zero"))
@@ -162,8 +162,13 @@ def totals_of_sums(parts: Sequence[pl.DataFrame], book: PriceBook) -> pl.DataFra
         moded.with_columns(drift=pl.col("rounded_amount") - rounded)
         .drop("currency_digits", "mode")
         .sort("currency")
-        .collect()
+        .collect(engine="in-memory")
     )
+
+
+@of_book
+def _currency_digits(book: PriceBook) -> pl.DataFrame:
+    return pl.concat([book.prices, book.adjustments], how="diagonal").select("currency", "currency_digits").unique()
 
 
 def digest(lines: pl.DataFrame) -> str:

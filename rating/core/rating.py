@@ -95,11 +95,14 @@ def rate_part(
     due: Month | Due,
     carried: pl.LazyFrame | None = None,
     credits: Credits | None = None,
+    served: pl.DataFrame | None = None,
 ) -> RatedPart:
     """The same without what needs all customers at once: for those of `subjects` and `subscriptions`, who may be some
-    of them. What a customer comes to does not depend on the others. Raises AmountOverflow."""
+    of them. What a customer comes to does not depend on the others. `served` are the `service_periods`, where these
+    are known. Raises AmountOverflow."""
     with overflow_checked():
-        return _rated(usage, subjects, subscriptions, book, due, carried, credits or NO_CREDITS)
+        served = service_periods(subscriptions, due) if served is None else served
+        return _rated(usage, subjects, subscriptions, served, book, due, carried, credits or NO_CREDITS)
 
 
 def uncharged(
@@ -124,6 +127,7 @@ def _rated(
     usage: Usage,
     subjects: pl.DataFrame,
     subscriptions: pl.DataFrame,
+    served: pl.DataFrame,
     book: PriceBook,
     due: Month | Due,
     carried: pl.LazyFrame | None,
@@ -132,7 +136,6 @@ def _rated(
     """Each stage is collected before the next one is built: a query of a few stages is planned several times as fast
     as one of all of them, and runs as fast."""
     book = with_credit_steps(book, credits)
-    served = service_periods(subscriptions, due)
     numbered = with_numbers(subjects, usage)
     bounds = scan_bounds(served, due)
     matches = _matched(usage, numbered, served, book, bounds, carried)
@@ -166,9 +169,12 @@ def _lines(due: pl.LazyFrame, book: PriceBook, served: pl.DataFrame, windows: Wi
     return charge_lines([part.lazy() for part in parts]).collect(engine="in-memory")
 
 
-def usage_bounds(subscriptions: pl.DataFrame, book: PriceBook, due: Month | Due) -> tuple[datetime | None, datetime]:
-    """The instants that hold every event that `rate` needs: [first, last); null: from the first on."""
-    served = service_periods(subscriptions, due)
+def usage_bounds(
+    subscriptions: pl.DataFrame, book: PriceBook, due: Month | Due, served: pl.DataFrame | None = None
+) -> tuple[datetime | None, datetime]:
+    """The instants that hold every event that `rate` needs: [first, last); null: from the first on. `served` are the
+    `service_periods`, where these are known."""
+    served = service_periods(subscriptions, due) if served is None else served
     start, end = scan_bounds(served, due)
     if carries(book.meters):
         return None, end
