@@ -197,17 +197,21 @@ def _matched(
     """What was used in the periods of `served`, by the prices that it meets. `subjects` have numbers."""
     start, end = bounds
     in_scan = usage.between(start, end)
+    named = {shape.meter for shape in book.shapes}  # the others measure without charging
+    charging = [meter for meter in book.meters if meter.key in named]
+    together = [meter for meter in charging if is_sum(meter) and not needs_events(meter, book)]
+    sums = match_sums(coverage(in_scan, subjects, served), together, book, (start, end))
+    others = [meter for meter in charging if meter not in together]
+    if not others:
+        return sums
     paid = subscribed_usage(in_scan.events, subjects, served)
     known = pl.LazyFrame(schema=CARRIED) if carried is None else carried
     source = Source(paid, usage.events.filter(pl.col("time") < end), known, subjects, served)
-    named = {shape.meter for shape in book.shapes}  # the others measure without charging
-    summing = [meter for meter in book.meters if meter.key in named and is_sum(meter)]
-    alone = [meter for meter in summing if needs_events(meter, book)]
-    together = [meter for meter in summing if meter not in alone]
+    alone = [meter for meter in others if is_sum(meter)]
     return [
-        *match_sums(coverage(in_scan, subjects, served), together, book, (start, end)),
+        *sums,
         *match_events(paid, alone, served, book, (start, end)),
-        *match_readings(source, book.meters, book, (start, end)),
+        *match_readings(source, others, book, (start, end)),
     ]
 
 
