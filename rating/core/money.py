@@ -26,13 +26,21 @@ class AmountOverflow(ArithmeticError):
     """An amount does not fit 17 digits before the point; nothing was rounded or wrapped, the run has no result."""
 
 
+_SAID_OF_OVERFLOW = (
+    "overflow",
+    "conversion from",
+    "can't fit values with 39 digits",  # of a sum in memory that has one row; a panic
+    "division by zero Decimal",  # of a sum in memory that has several
+)
+
+
 @contextmanager
 def overflow_checked() -> Iterator[None]:
     """Raises AmountOverflow where a query of the block says that a number does not fit."""
     try:
         yield
-    except (pl.exceptions.ComputeError, pl.exceptions.InvalidOperationError) as error:
-        if "overflow" in str(error) or "conversion from" in str(error):
+    except (pl.exceptions.ComputeError, pl.exceptions.InvalidOperationError, pl.exceptions.PanicException) as error:
+        if any(said in str(error) for said in _SAID_OF_OVERFLOW):
             raise AmountOverflow(f"an amount or quantity does not fit 17 digits before the point: {error}") from error
         raise
 
