@@ -145,7 +145,7 @@ def totals(lines: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
 def sums_of(lines: pl.DataFrame) -> pl.DataFrame:
     """LINE_SUMS of lines."""
     sums = grouped_sum(lines.lazy(), ["currency"], ["amount", "rounded_amount"], pl.len().cast(pl.Int64).alias("lines"))
-    return sums.select(LINE_SUMS.names()).cast(LINE_SUMS).collect(engine="streaming")
+    return sums.select(LINE_SUMS.names()).cast(LINE_SUMS).collect(engine="in-memory")
 
 
 @overflow_checked()
@@ -153,7 +153,7 @@ def totals_of_sums(parts: Sequence[pl.DataFrame], book: PriceBook) -> pl.DataFra
     """The totals of lines of which each of `parts` (LINE_SUMS) has some."""
     every = pl.concat([LINE_SUMS.to_frame(), *parts]).lazy()
     sums = grouped_sum(every, ["currency"], ["amount", "rounded_amount"], pl.col("lines").sum())
-    return _totals(sums.collect(engine="streaming"), book)
+    return _totals(sums.collect(engine="in-memory"), book)
 
 
 def _totals(sums: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
