@@ -23,7 +23,7 @@ from rating.core.book import PriceBook
 from rating.core.credits.bills import NO_CREDITS, Credits
 from rating.core.credits.months import Granted, burnt_before, credits_of, opened
 from rating.core.credits.run_ledger import closing_balances, ledger_totals, run_ledger
-from rating.core.credits.schema import BALANCE, RETURN
+from rating.core.credits.schema import BALANCE
 from rating.core.periods import Month
 from rating.core.rating import Rated, RatedPart, rate, rate_part, usage_bounds
 from rating.core.service_periods import Due, month_ended, service_periods
@@ -39,7 +39,6 @@ _Records = TypeVar("_Records")
 _FIRST_ZONE = ZoneInfo("Etc/GMT-14")  # no month ends earlier
 _LAST_ZONE = ZoneInfo("Etc/GMT+12")  # no month ends later
 _TICK = timedelta(microseconds=1)
-_NO_OWNERS = pl.Schema({"customer": pl.String(), "time_zone": pl.String()}).to_frame()
 FEW_CUSTOMERS = 1_000
 _DIGESTED_TOGETHER = 1_000_000
 
@@ -215,8 +214,6 @@ class RatingSources:
     def _granted(self, book: PriceBook, change: int | None, of: Collection[str] | None) -> Granted:
         credits = self.store.credits
         grants = credits.grants_frame(book.prices["price"].to_list(), change, of)
-        if grants.is_empty():
-            return Granted(grants, _NO_OWNERS, book.credits, RETURN.to_frame())
         return Granted(grants, credits.owners_frame(change, of), book.credits, credits.returns_frame(change, of))
 
     def _read(self, read: Callable[[int | None], _Records], change: int) -> _Records:
