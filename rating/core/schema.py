@@ -55,6 +55,7 @@ SUBSCRIPTION = pl.Schema(
         "began_at": INSTANT,  # when the item was first charged for
         "starts_at": INSTANT,
         "ends_at": INSTANT,  # null: open end
+        "ended_at": INSTANT,  # when the whole subscription ends behind it (timeline.py); null: it does not
     }
 )
 """One row is one item of a subscription of a customer on [`starts_at`, `ends_at`), in which nothing of it changes. Most

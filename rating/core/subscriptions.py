@@ -64,6 +64,7 @@ def plain(given: pl.DataFrame) -> pl.DataFrame:
         pl.col("starts_at").alias("began_at"),
         "starts_at",
         "ends_at",
+        pl.col("ends_at").alias("ended_at"),
     ).match_to_schema(SUBSCRIPTION)
 
 
@@ -97,7 +98,8 @@ def plan_of_variant() -> pl.Expr:
 
 def _unchanged(terms: pl.DataFrame) -> pl.DataFrame:
     """SUBSCRIPTION of subscriptions without changes: one row, or one for the trial and one behind it."""
-    own = terms.with_columns(item=pl.lit(PLAN_ITEM), active_from=pl.max_horizontal("starts_at", "trial_ends_at"))
+    begins = pl.max_horizontal("starts_at", "trial_ends_at")
+    own = terms.with_columns(item=pl.lit(PLAN_ITEM), active_from=begins, ended_at="ends_at")
     active = own.with_columns(state=pl.lit("active"), starts_at="active_from")
     in_trial = own.filter(pl.col("trial_ends_at") > pl.col("starts_at"))
     trial = in_trial.with_columns(state=pl.lit("trial"), ends_at=pl.min_horizontal("trial_ends_at", "ends_at"))

@@ -9,7 +9,7 @@ An **item** is what a subscription holds beside others: its plan is the item `pl
 change without an item holds for all of them.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 import polars as pl
 
@@ -40,6 +40,7 @@ SEGMENT = pl.Schema(
         "seats": QUANTITY,
         "state": pl.String(),  # active | trial
         "prices": pl.String(),
+        "ended_at": INSTANT,  # when all items of the subscription have ended, at `to` or later; null: never
     }
 )
 """One row is one item of a subscription on [`from`, `to`), in which nothing of it changes. Where it is paused or has
@@ -49,6 +50,7 @@ NO_PRICES = "{}"
 _VALUES = ["plan", "seats", "state", "prices"]
 _IN_FORCE = ("active", "trial")
 AFTER_TRIAL = "after_trial"
+_NEVER = pl.lit(datetime(9999, 12, 31, tzinfo=UTC), dtype=INSTANT)
 
 
 def known_at(changes: pl.DataFrame, instant: datetime) -> pl.DataFrame:
@@ -74,8 +76,33 @@ def segments(changes: pl.DataFrame) -> pl.DataFrame:
     before = [pl.col(name).shift(1).over(by) for name in _VALUES]
     is_new = pl.any_horizontal(pl.col(name).ne_missing(old) for name, old in zip(_VALUES, before, strict=True))
     changed = last.filter(is_new).with_columns(to=pl.col("effective_at").shift(-1).over(by))
-    in_force = changed.filter(pl.col("state").is_in(_IN_FORCE)).rename({"effective_at": "from"})
-    return in_force.select(SEGMENT.names()).sort(*by, "from").collect()
+    spans = changed.rename({"effective_at": "from"}).collect()
+    in_force = spans.filter(pl.col("state").is_in(_IN_FORCE))
+    return _with_end(in_force, _ends(spans)).select(SEGMENT.names()).sort(*by, "from")
+
+
+def _ends(spans: pl.DataFrame) -> pl.DataFrame:
+    """`subscription` and `ended_at`: each instant at which the last of its items ends, be it in force or paused."""
+    lasting = spans.filter(pl.col("state") != "ended").sort("subscription", "from")
+    until = pl.col("to").fill_null(_NEVER).cum_max().over("subscription")
+    following = pl.col("from").shift(-1).over("subscription").fill_null(_NEVER)
+    return lasting.with_columns(ended_at=until).filter(until < following).select("subscription", "ended_at")
+
+
+def _with_end(rows: pl.DataFrame, ends: pl.DataFrame) -> pl.DataFrame:
+    """`rows` with the first of `ends` at or behind the end of each."""
+    open_ones = rows.filter(pl.col("to").is_null()).with_columns(ended_at=pl.lit(None, dtype=INSTANT))
+    closed = rows.filter(pl.col("to").is_not_null()).sort("to")
+    met = closed.join_asof(
+        ends.sort("ended_at"),
+        left_on="to",
+        right_on="ended_at",
+        by="subscription",
+        strategy="forward",
+        coalesce=False,
+        check_sortedness=False,  # it is not checked within groups, and both were sorted
+    )
+    return pl.concat([open_ones, met.select(open_ones.columns)])
 
 
 def _of_items(changes: pl.LazyFrame) -> pl.LazyFrame:

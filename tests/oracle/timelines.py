@@ -99,18 +99,37 @@ def bill_of_month(document: Document, events: Iterable[Event], timelines: Iterab
 
 
 def bill_of_due(
-    document: Document, events: Iterable[Event], timelines: Iterable[Timeline], after: datetime, until: datetime
+    document: Document,
+    events: Iterable[Event],
+    timelines: Iterable[Timeline],
+    after: datetime,
+    until: datetime,
+    final_bill: str = "period_end",
 ) -> Bill:
     """The lines of the billing periods that end on (`after`, `until`], and what of those that have begun is owed in
-    advance; nothing was billed before."""
+    advance; nothing was billed before. With `at_end` a period ends, too, when the subscription has ended in it."""
     events, found = list(events), {}
     for timeline in timelines:
         for period in periods(timeline.cycle, after, until + timedelta(microseconds=1)):
-            if after < period.end <= until:
+            ends = {period.end, end_within(timeline, period) if final_bill == "at_end" else period.end}
+            if any(after < end <= until for end in ends):
                 found |= _bill(document, events, timeline, period)
             elif period.end > until:
                 found |= _bill(_in_advance(document), [], timeline, period, until)
     return found
+
+
+def end_within(timeline: Timeline, period: Period) -> datetime:
+    """When the subscription ends in a period, for the rest of it; else the end of the period."""
+    changes = {change["at"] for item in items(timeline) for change in _changes(timeline, item)}
+    cuts = sorted(at for at in changes if period.start <= at < period.end)
+    charged = [end for item in items(timeline) for _, end, _ in parts(timeline, item, period.start, period.end)]
+    for at in cuts:
+        later = [terms_at(timeline, item, one) for item in items(timeline) for one in cuts if one >= at]
+        has_ended = all(terms is None or terms.state == "ended" for terms in later)
+        if has_ended and charged and at >= max(charged):
+            return at
+    return period.end
 
 
 def items(timeline: Timeline) -> list[str]:

@@ -15,7 +15,7 @@ from rating.catalog import parse_catalog
 from rating.core.periods import parse_month
 from rating.core.proration import parts_of_periods
 from rating.core.rating import Rated
-from rating.core.service_periods import SERVICE_PERIOD, Due, service_periods
+from rating.core.service_periods import SERVICE_PERIOD, Due, FinalBill, service_periods
 from tests import oracle
 from tests.oracle import timelines as plain
 from tests.timeline_strategies import (
@@ -56,13 +56,16 @@ def test_the_lines_of_a_month_equal_the_oracles(document: oracle.Document, examp
     assert lines_of(run(example, parse_month(example.month), catalog)) == lines_of_oracle(bill)
 
 
+@pytest.mark.parametrize("final_bill", ["period_end", "at_end"])
 @_SOME
 @given(example=examples(), days=st.integers(-40, 40), clock=st.sampled_from([0, 1, 11 * 3_600, 86_399]))
-def test_the_lines_of_what_is_due_equal_the_oracles(example: Example, days: int, clock: int) -> None:
+def test_the_lines_of_what_is_due_equal_the_oracles(
+    final_bill: FinalBill, example: Example, days: int, clock: int
+) -> None:
     """With what of the periods that have begun is owed in advance."""
     first = datetime.fromisoformat(f"{example.month}-01T00:00:00Z")
-    due = Due(first - timedelta(days=80), first + timedelta(days=days, seconds=clock))
-    bill = oracle.bill_of_due(DOCUMENT, example.events, example.timelines, due.after, due.until)
+    due = Due(first - timedelta(days=80), first + timedelta(days=days, seconds=clock), final_bill=final_bill)
+    bill = oracle.bill_of_due(DOCUMENT, example.events, example.timelines, due.after, due.until, final_bill)
     assert lines_of(run(example, due)) == lines_of_oracle(bill)
 
 
