@@ -213,9 +213,15 @@ def anchors(draw: st.DrawFn, zone: str) -> datetime:
 @st.composite
 def changes(draw: st.DrawFn, starts_at: datetime, later: st.SearchStrategy[datetime]) -> list[dict[str, Any]]:
     made: list[dict[str, Any]] = []
-    for kind in draw(st.lists(st.sampled_from(["plan", "seats", "seats", "add-on", "pause", "prices"]), max_size=4)):
+    for kind in draw(
+        st.lists(st.sampled_from(["plan", "seats", "seats", "add-on", "pause", "prices", "cycle"]), max_size=4)
+    ):
         at = draw(later)
         match kind:
+            case "cycle":
+                interval, intervals = draw(st.sampled_from(CYCLES))
+                anchor = draw(st.sampled_from([None, at, starts_at]))
+                made.append({"at": at, "cycle": {"interval": interval, "intervals": intervals, "anchor": anchor}})
             case "plan":
                 made.append({"at": at, "plan": draw(st.sampled_from(PLANS)), "seats": draw(st.none() | seats)})
             case "seats":
@@ -288,8 +294,13 @@ def _named(one: Timeline) -> tuple[str, ...]:
 
 
 def _cycle(one: Timeline) -> tuple[Any, ...]:
-    is_quarter = one.interval == "quarter"
-    return "month" if is_quarter else one.interval, one.intervals * (3 if is_quarter else 1), one.anchor
+    return in_months(one.interval, one.intervals, one.anchor)
+
+
+def in_months(interval: str, intervals: int, anchor: datetime | None) -> tuple[str, int, datetime | None]:
+    """A cycle as the core has it: a quarter is three months."""
+    is_quarter = interval == "quarter"
+    return "month" if is_quarter else interval, intervals * (3 if is_quarter else 1), anchor
 
 
 def _ends(one: Timeline) -> tuple[datetime | None, ...]:
@@ -300,6 +311,11 @@ def _change(key: str, number: int, change: Any) -> dict[str, Any]:
     prices = change.get("prices")
     own = {"subscription": key, "sequence": number, "effective_at": change["at"], "recorded_at": change["at"]}
     own |= {"prices": None if prices is None else json.dumps(prices, sort_keys=True, separators=(",", ":"))}
+    own |= (
+        dict(zip(("interval", "intervals", "anchor"), in_months(**change["cycle"]), strict=True))
+        if change.get("cycle")
+        else {}
+    )
     return {name: {"item": PLAN_ITEM, **change, **own}.get(name) for name in CHANGE}
 
 

@@ -52,6 +52,8 @@ SUBSCRIPTION = pl.Schema(
         "interval": pl.String(),  # of its billing periods, as CYCLE has it (rating/core/cycles.py), here and below
         "intervals": pl.Int64(),
         "anchor": INSTANT,
+        "cycle_from": INSTANT,  # since when they are these (cycles.py); null: from the beginning
+        "cycle_to": INSTANT,  # null: they stay
         "began_at": INSTANT,  # when the item was first charged for
         "starts_at": INSTANT,
         "ends_at": INSTANT,  # null: open end

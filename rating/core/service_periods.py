@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from rating.core.cycles import BILLING_PERIOD, TERMS_OF_CYCLE, cut_periods
+from rating.core.cycles import CUT_PERIOD, TERMS_OF_CYCLE, cut_periods, with_cuts
 from rating.core.periods import Month, month_in_zones, month_of
 from rating.core.schema import INSTANT, PAYER, QUANTITY, SUBSCRIPTION
 
@@ -27,6 +27,8 @@ SERVICE_PERIOD = pl.Schema(
         "period": pl.String(),  # what the billing period is called: 2026-10, or 2026-10-15/2026-11-15
         "period_start": INSTANT,  # of the billing period
         "period_end": INSTANT,
+        "whole_start": INSTANT,  # of the whole that a change of the cycle cuts short: else the same
+        "whole_end": INSTANT,
         "from": INSTANT,  # the part of the period in which the item is in force unchanged: [from, to)
         "to": INSTANT,
         "closes_at": INSTANT,  # when what is owed at its end falls due first: `period_end`, or before (FinalBill)
@@ -47,7 +49,7 @@ subscription has ended, and once more when the period is over, with what came la
 
 _ITEM = ["subscription", "item"]
 _TICK = timedelta(microseconds=1)
-_OF_PERIOD = [name for name in BILLING_PERIOD if name not in ("subscription", "number")]
+_OF_PERIOD = [name for name in CUT_PERIOD if name not in ("subscription", "number")]
 
 
 @dataclass(frozen=True)
@@ -158,14 +160,18 @@ def _in_month(active: pl.DataFrame, month: Month) -> pl.DataFrame:
     if months.is_empty():
         return _cut(active, cut_periods(terms, *month.bounds(UTC)))
     first, last = months.select(pl.col("first").min(), pl.col("last").max()).row(0)
-    periods = cut_periods(terms, first, last).join(months, on="time_zone", validate="m:1")
+    periods = cut_periods(terms, first, last)
     ended = (pl.col("period_end") > pl.col("first")) & (pl.col("period_end") <= pl.col("last"))
-    return _cut(active, periods.filter(ended).drop("first", "last"))
+    if active["cycle_to"].null_count() < active.height:  # another cycle may end some of them before
+        cut = _cut(active, periods).join(months, on="time_zone", validate="m:1", maintain_order="left")
+        return cut.filter(ended).drop("first", "last")
+    met = periods.join(months, on="time_zone", validate="m:1")
+    return _cut(active, met.filter(ended).drop("first", "last"))
 
 
 def _cut(active: pl.DataFrame, periods: pl.DataFrame) -> pl.DataFrame:
     """Each row of `active` once for each of `periods` of its cycle in which it is in force, with `from` and `to`."""
-    met = active.join(periods, on=TERMS_OF_CYCLE, nulls_equal=True)
+    met = with_cuts(active.join(periods, on=TERMS_OF_CYCLE, nulls_equal=True))
     timed = met.with_columns(
         pl.max_horizontal("period_start", "starts_at").alias("from"),
         pl.min_horizontal("period_end", "ends_at").alias("to"),  # a null `ends_at` is ignored

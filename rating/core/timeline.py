@@ -26,6 +26,9 @@ CHANGE = pl.Schema(
         "seats": QUANTITY,
         "state": pl.String(),  # active | trial | paused | ended | after_trial: active, where it was a trial until then
         "prices": pl.String(),  # prices that stand in for those of the plan: `{"price": "other"}`, keys in order
+        "interval": pl.String(),  # of its billing periods from then on, with both below; null: as before
+        "intervals": pl.Int64(),
+        "anchor": INSTANT,  # null: on the calendar
     }
 )
 """One row is one change of a subscription."""

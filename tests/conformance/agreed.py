@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from rating.catalog import compile_catalog, load_catalog
-from rating.core.cycles import CYCLE, billing_periods
+from rating.core.cycles import CYCLE_SPAN, billing_periods
 from rating.core.rating import Rated, rate
 from rating.core.schema import SUBJECT
 from rating.core.service_periods import Due
@@ -79,7 +79,7 @@ def cut(
     """The periods that have an instant on [`since`, `until`)."""
     unit, count = interval
     cycle = {"subscription": "s", "time_zone": zone, "interval": unit, "intervals": count, "anchor": anchor}
-    found = billing_periods(pl.DataFrame([cycle], schema=CYCLE), since, until)
+    found = billing_periods(pl.DataFrame([cycle], schema=CYCLE_SPAN), since, until)
     return found.select("period_start", "period_end").rows()
 
 

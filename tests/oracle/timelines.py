@@ -13,15 +13,16 @@ from typing import Any
 
 from tests.oracle.adjustments import adjust
 from tests.oracle.arithmetic import rounded
-from tests.oracle.cycles import Cycle, periods
+from tests.oracle.cycles import Cycle, cut, periods
 from tests.oracle.lines import Document, Event, Key, Line, Period, Subscription, id_of, line_id
 from tests.oracle.prices import plan_prices, version_at
 from tests.oracle.run import rate
 from tests.oracle.usage import month_bounds
 
-Change = Mapping[str, Any]  # at; item, plan, seats, state, prices: what it does not say stays as it was
+Change = Mapping[str, Any]  # at; item, plan, seats, state, prices, cycle: what it does not say stays as it was
 Bounds = tuple[datetime, datetime]
 _EVER = datetime(9999, 1, 1, tzinfo=UTC)
+_BEFORE_ALL = datetime(1, 1, 3, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,13 @@ class Timeline:
     changes: Sequence[Change] = ()
 
     @property
-    def cycle(self) -> Cycle:
-        return Cycle(self.time_zone, self.interval, self.intervals, self.anchor)
+    def cycles(self) -> list[tuple[datetime, Cycle]]:
+        """Since when it has which cycle; what was agreed at first since ever."""
+        found = [(_BEFORE_ALL, Cycle(self.time_zone, self.interval, self.intervals, self.anchor))]
+        for change in sorted(self.changes, key=lambda change: change["at"]):
+            if change.get("cycle"):
+                found.append((change["at"], Cycle(self.time_zone, **change["cycle"])))
+        return [one for one, other in zip(found, [*found[1:], None], strict=True) if other is None or one[0] < other[0]]
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,7 @@ def bill_of_month(document: Document, events: Iterable[Event], timelines: Iterab
     events, found = list(events), {}
     for timeline in timelines:
         first, last = (at.astimezone(UTC) for at in month_bounds(month, timeline.time_zone))
-        for period in periods(timeline.cycle, first, last):
+        for period in billing_periods(timeline, first, last):
             if first < period.end <= last:
                 found |= _bill(document, events, timeline, period)
     return found
@@ -110,7 +116,7 @@ def bill_of_due(
     advance; nothing was billed before. With `at_end` a period ends, too, when the subscription has ended in it."""
     events, found = list(events), {}
     for timeline in timelines:
-        for period in periods(timeline.cycle, after, until + timedelta(microseconds=1)):
+        for period in billing_periods(timeline, after, until + timedelta(microseconds=1)):
             ends = {period.end, end_within(timeline, period) if final_bill == "at_end" else period.end}
             if any(after < end <= until for end in ends):
                 found |= _bill(document, events, timeline, period)
@@ -130,6 +136,20 @@ def end_within(timeline: Timeline, period: Period) -> datetime:
         if has_ended and charged and at >= max(charged):
             return at
     return period.end
+
+
+def billing_periods(timeline: Timeline, since: datetime, until: datetime) -> list[Period]:
+    """Those that have an instant on [`since`, `until`): where the cycle changes, one ends and another begins."""
+    found: list[Period] = []
+    for (start, cycle), (end, _) in pairwise([*_merged(timeline.cycles), (_EVER, None)]):
+        if cycle is not None and max(since, start) < min(until, end):
+            every = [cut(one, cycle, start, end) for one in periods(cycle, max(since, start), min(until, end))]
+            found += [one for one in every if one is not None]
+    return found
+
+
+def _merged(cycles: Sequence[tuple[datetime, Cycle]]) -> list[tuple[datetime, Cycle]]:
+    return [one for place, one in enumerate(cycles) if place == 0 or cycles[place - 1][1] != one[1]]
 
 
 def items(timeline: Timeline) -> list[str]:
@@ -203,7 +223,7 @@ def _bill(
     for item in items(timeline):
         before = _before(document, timeline, item, period)
         for stretch in stretches(timeline, item, period, known_until):
-            stretch.parts = [replace(part, anchor=timeline.anchor, before=tuple(before)) for part in stretch.parts]
+            stretch.parts = [replace(part, before=tuple(before)) for part in stretch.parts]
             found |= _bill_of_stretch(_with_prices(document, stretch), events, stretch, period)
             before.append((stretch.whole, period))
     return found
@@ -213,7 +233,7 @@ def _before(document: Document, timeline: Timeline, item: str, period: Period) -
     """The stretches of the billing periods in front of one, where that matters."""
     if not any("window" in owner for owner in (*document["prices"].values(), *_allowances(document))):
         return []
-    earlier = periods(timeline.cycle, timeline.starts_at, period.start)
+    earlier = billing_periods(timeline, timeline.starts_at, period.start)
     return [(stretch.whole, one) for one in earlier for stretch in stretches(timeline, item, one)]
 
 
