@@ -81,6 +81,7 @@ DOCUMENT: dict[str, Any] = {
         "seat_whole": _price(**_SEAT, version={"amount": "10.00"}),
         "seat_after": _price(**_SEAT, due="in_arrears", version={"amount": "11.00"}),
         "set_up": _price(model="one_time", version={"amount": "99.00"}),
+        "brought": _price(model="one_time", due="with_plan", versions=_by_months({"amount": "3.00"}, {"amount": "4"})),
         "graduated": _price(
             **_CALLS, model="graduated", versions=_by_months({"tiers": TIERS}, {"tiers": [{"unit_amount": "0.7"}]})
         ),
@@ -106,12 +107,12 @@ DOCUMENT: dict[str, Any] = {
         },
         "pro": {
             "currency": "USD",
-            "prices": ["fee_days", "seat_days", "unit", "peaks"],
+            "prices": ["fee_days", "seat_days", "unit", "peaks", "brought"],
             "adjust": [{"kind": "discount", "percent": "10"}, {"kind": "maximum", "amount": "150"}],
         },
         "team": {
             "currency": "USD",
-            "prices": ["fee_even", "seat_whole", "seat_after", "seat_seconds", "prorated"],
+            "prices": ["fee_even", "seat_whole", "seat_after", "seat_seconds", "prorated", "brought"],
             "adjust": [{"kind": "commitment", "amount": "25", "overage_multiplier": "1.5", "prorate": "30_days"}],
         },
         "free": {

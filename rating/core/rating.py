@@ -139,7 +139,11 @@ def _rated(
     priced, unpriced = pl.collect_all([_used(matches), _unpriced(matches)])
     used = priced.lazy()
     before = _rolled_over(usage, numbered, subscriptions, book, served)
-    owed = pl.concat([used, unused(used, book, served), fee_usage(book, served)], how="diagonal").collect().lazy()
+    owed = (
+        pl.concat([used, unused(used, book, served), fee_usage(book, served, subscriptions)], how="diagonal")
+        .collect()
+        .lazy()
+    )
     windows = windows_of(subscriptions, served, book)
     allowed, earlier = _allowed(owed, before, windows, _earlier(usage, numbered, windows, book), book, served)
     units = without_credited_units(allowed, credits, served, book)

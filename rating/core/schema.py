@@ -266,7 +266,8 @@ PLAN_FEE = pl.Schema(
     }
 )
 """One row is one fee of a plan, and when it is `due`: in_advance and in_arrears, at the beginning and the end of what
-is served of each period; at_start, once, when the subscription begins."""
+is served of each period; at_start, once, when the item of a subscription begins; with_plan, then and whenever it comes
+to a plan that has the fee from one that does not."""
 
 PLAN_ALLOWANCE = pl.Schema(
     {

@@ -30,6 +30,7 @@ class Subscription:
     seats: Decimal = Decimal(1)
     seats_at_end: Decimal = Decimal(1)
     began_at: datetime | None = None  # when it was first charged for, where it did not begin with it
+    prices_before: frozenset[str] | None = None  # of the plan that it comes from, where it begins with a change of that
     before: "tuple[tuple[Subscription, Period], ...]" = ()  # the stretches of the same item in front of it
 
 

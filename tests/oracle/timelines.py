@@ -223,10 +223,21 @@ def _bill(
     for item in items(timeline):
         before = _before(document, timeline, item, period)
         for stretch in stretches(timeline, item, period, known_until):
-            stretch.parts = [replace(part, before=tuple(before)) for part in stretch.parts]
+            own = {"before": tuple(before), "prices_before": _prices_before(document, timeline, stretch)}
+            stretch.parts = [replace(part, **own) for part in stretch.parts]
             found |= _bill_of_stretch(_with_prices(document, stretch), events, stretch, period)
             before.append((stretch.whole, period))
     return found
+
+
+def _prices_before(document: Document, timeline: Timeline, stretch: Stretch) -> frozenset[str] | None:
+    """Those of the plan that an item was on before, where a stretch begins with another."""
+    first = stretch.parts[0]
+    earlier = [terms for _, _, terms in parts(timeline, first.item, timeline.starts_at, first.starts_at)]
+    if not earlier or (earlier[-1].plan, earlier[-1].prices) == (first.plan, stretch.prices):
+        return None
+    names = plan_prices(document, earlier[-1].plan)
+    return frozenset(earlier[-1].prices.get(name, name) for name in names)
 
 
 def _before(document: Document, timeline: Timeline, item: str, period: Period) -> list[tuple[Subscription, Period]]:
