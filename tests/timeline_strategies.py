@@ -103,7 +103,10 @@ DOCUMENT: dict[str, Any] = {
         "basic": {
             "currency": "USD",
             "prices": ["fee_seconds", "fee_whole", "graduated", "packs"],
-            "adjust": [{"kind": "minimum", "amount": "40.00", "prorate": "days"}],
+            "adjust": [
+                {"kind": "minimum", "amount": "60.00", "prorate": "days", "items": "all"},
+                {"kind": "minimum", "amount": "40.00", "prorate": "days"},
+            ],
         },
         "pro": {
             "currency": "USD",
@@ -121,7 +124,11 @@ DOCUMENT: dict[str, Any] = {
             "allowances": {"first": {"units": 7, "prices": ["volume"], "prorate": "seconds"}},
         },
         "support": {"currency": "USD", "prices": ["set_up", "fee_days"]},
-        "extra": {"currency": "USD", "prices": ["seat_seconds", "own"]},
+        "extra": {
+            "currency": "USD",
+            "prices": ["seat_seconds", "own"],
+            "adjust": [{"kind": "discount", "percent": "5", "of": "fees", "items": "all"}],
+        },
     },
 }  # fmt: skip
 WINDOWS: dict[str, Any] = {

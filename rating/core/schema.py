@@ -175,7 +175,7 @@ TIER_AMOUNT = pl.Schema(
 OPERATION = pl.Schema(
     {
         "operator": pl.String(),
-        "level": pl.String(),  # event | day | line; of a rounding: price | subscription
+        "level": pl.String(),  # event | day | line; of a rounding or an adjustment: price | plan | subscription
         "on": pl.String(),  # quantity | amount | shown: the rounded amount
         "before": AMOUNT,  # of the line, summed over its rows at that level
         "after": AMOUNT,
@@ -233,7 +233,7 @@ COMPOSE = pl.Schema({**_STEP_OF_RATE, "percent": AMOUNT, "above": AMOUNT, "fixed
 ADJUSTMENT = pl.Schema(
     {
         "adjustment": pl.Int32(),  # row number, unique
-        "scope": pl.String(),  # price | plan
+        "scope": pl.String(),  # price | plan: of one item | subscription: of all items together
         "plan": pl.String(),
         "price": pl.String(),  # null for a plan's own
         "price_version": pl.Int32(),

@@ -41,7 +41,11 @@ def catalog_of(case: Case) -> Document:
         usage = {f"{code}.{charge['metric']}": _usage(charge) for charge in charges}
         meters |= {charge["metric"]: _meter(charge) for charge in charges}
         own = {**usage, **fixed, **({} if has_fee_item(plan) else fee)}
-        adjust = [_minimum(plan["minimum_commitment_cents"])] if "minimum_commitment_cents" in plan else []
+        adjust = (
+            [{**_minimum(plan["minimum_commitment_cents"]), "items": "all"}]
+            if "minimum_commitment_cents" in plan
+            else []
+        )
         plans[code] = {"currency": case["currency"], "prices": sorted(own), "adjust": adjust}
         plans[f"{code}.fee"] = {"currency": case["currency"], "prices": sorted(fee)}
         prices |= {**fee, **usage, **fixed}

@@ -43,8 +43,6 @@ def why_left_out(case: Case) -> str | None:
         return "invoices when usage reaches an amount"
     if any(charge.get("prorated") for charge in charges):
         return "levels by the day"
-    if any({"trial_days", "minimum_commitment_cents"} <= plan.keys() for plan in case["plans"]):
-        return "a commitment over several items"
     if not any(wanted for step in case["timeline"] for wanted in expectations(case, step)):
         return "taxes: invoices"
     return None

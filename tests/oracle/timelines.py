@@ -11,7 +11,7 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
-from tests.oracle.adjustments import adjust
+from tests.oracle.adjustments import adjust, change_of
 from tests.oracle.arithmetic import rounded
 from tests.oracle.cycles import Cycle, cut, periods
 from tests.oracle.lines import Document, Event, Key, Line, Period, Subscription, id_of, line_id
@@ -220,6 +220,7 @@ def _bill(
     document: Document, events: list[Event], timeline: Timeline, period: Period, known_until: datetime = _EVER
 ) -> Bill:
     found: Bill = {}
+    wholes: list[Subscription] = []
     for item in items(timeline):
         before = _before(document, timeline, item, period)
         for stretch in stretches(timeline, item, period, known_until):
@@ -227,7 +228,23 @@ def _bill(
             stretch.parts = [replace(part, **own) for part in stretch.parts]
             found |= _bill_of_stretch(_with_prices(document, stretch), events, stretch, period)
             before.append((stretch.whole, period))
+            wholes.append(stretch.whole)
+    for place in range(max((len(plan.get("adjust", [])) for plan in document["plans"].values()), default=0)):
+        changes = [_over_all_items(document, found, whole, period, place) for whole in wholes]
+        found |= {identity: line for change in changes for identity, line in change.items()}
     return found
+
+
+def _over_all_items(document: Document, bill: Bill, whole: Subscription, period: Period, place: int) -> Bill:
+    """What a plan adds for all items of the subscription that have lines since the stretch began."""
+    plan = document["plans"][whole.plan]
+    rules = plan.get("adjust", [])
+    if place >= len(rules) or rules[place].get("items") != "all":
+        return {}
+    since = [line for line in bill.values() if whole.starts_at <= line.served[0] < (whole.ends_at or _EVER)]
+    shown = [(line.price, line.kind == "fee", line.rounded) for line in since]
+    amount = change_of(rules[place], shown, whole, period)
+    return _line_of_rule(plan, rules[place], place, amount, whole, period) if amount else {}
 
 
 def _prices_before(document: Document, timeline: Timeline, stretch: Stretch) -> frozenset[str] | None:
@@ -277,12 +294,18 @@ def _adjusted(document: Document, lines: Mapping[Key, Line], whole: Subscription
         owner = document["prices"][price] if price else document["plans"][whole.plan]
         version = version_at(owner, whole.starts_at) if price else None
         rule = (owner if version is None else owner["versions"][version])["adjust"][place]
-        told = {"kind": rule["kind"], "price": price, "price_version": version, "adjustment": place, "group": "{}"}
-        shown = rounded(amount, owner["currency"], owner.get("rounding"))
-        served = whole.starts_at, whole.ends_at or _EVER
-        identity = line_id(whole, period, whole.starts_at, **told)
-        found[identity] = Billed(whole.item, rule["kind"], price, served, amount, shown)
+        found |= _line_of_rule(owner, rule, place, amount, whole, period, price=price, price_version=version)
     return found
+
+
+def _line_of_rule(
+    owner: Any, rule: Any, place: int, amount: Decimal, whole: Subscription, period: Period, **told: Any
+) -> Bill:
+    """The line of an adjustment of a price or a plan."""
+    shown = rounded(amount, owner["currency"], owner.get("rounding"))
+    served = whole.starts_at, whole.ends_at or _EVER
+    identity = line_id(whole, period, whole.starts_at, **told, kind=rule["kind"], adjustment=place, group="{}")
+    return {identity: Billed(whole.item, rule["kind"], told.get("price"), served, amount, shown)}
 
 
 def _with_prices(document: Document, stretch: Stretch) -> Document:
