@@ -119,11 +119,12 @@ def _frame(schema: pl.Schema, rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame
 def due(
     catalog: Document, agreed: Iterable[Agreed], until: datetime, events: Iterable[Mapping[str, Any]] = ()
 ) -> Rated:
-    """All that has become due of the subscriptions by `until`."""
+    """All that has become due of the subscriptions by `until`; of one that has ended when it did."""
     known = list(agreed)
     loaded = load_catalog(catalog)
     terms = subscriptions(known)
     subjects = pl.DataFrame([(key, key) for key in sorted({one.key for one in known})], schema=SUBJECT, orient="row")
     usage = interned(usage_frame(events, loaded.declared_properties()))
     since = min([until, *(one.starts_at for one in known)]) - timedelta(days=1)
-    return rate(usage, subjects, terms, compile_catalog(loaded, terms["plan"]), Due(since, until))
+    ended = Due(since, until, final_bill="at_end")
+    return rate(usage, subjects, terms, compile_catalog(loaded, terms["plan"]), ended)
