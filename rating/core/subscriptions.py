@@ -87,13 +87,18 @@ def billing_cycles(terms: pl.DataFrame, changes: pl.DataFrame) -> pl.DataFrame:
     """CYCLE_SPAN of `terms` (TERMS) and `changes` (CHANGE), by subscription and time. A change to the cycle that holds
     already is none."""
     at = ["subscription", "cycle_from"]
-    agreed = terms.select("subscription", *_CYCLE, cycle_from=pl.lit(None, dtype=INSTANT), sequence=_BEFORE_ALL)
+    none = pl.lit(None, dtype=INSTANT)
     said = changes.filter(pl.col("interval").is_not_null()).rename({"effective_at": "cycle_from"})
+    always = terms.join(said, on="subscription", how="anti").with_columns(cycle_from=none, cycle_to=none)
+    changed = terms.join(said, on="subscription", how="semi")
+    agreed = changed.select("subscription", *_CYCLE, cycle_from=none, sequence=_BEFORE_ALL)
     every = pl.concat([agreed, said.select(agreed.columns)], how="vertical_relaxed")
     last = every.sort(*at, "sequence", nulls_last=False).unique(at, keep="last", maintain_order=True)
     is_new = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1).over("subscription")) for name in _CYCLE)
     spans = last.filter(is_new).with_columns(cycle_to=pl.col("cycle_from").shift(-1).over("subscription"))
-    return spans.join(terms.select("subscription", "time_zone"), on="subscription").select(CYCLE_SPAN.names())
+    zoned = spans.join(changed.select("subscription", "time_zone"), on="subscription")
+    both = pl.concat([one.select(CYCLE_SPAN.names()) for one in (always, zoned)])
+    return both.sort("subscription", "cycle_from", nulls_last=False)
 
 
 def _in_cycles(rows: pl.DataFrame, cycles: pl.DataFrame) -> pl.DataFrame:

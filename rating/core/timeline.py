@@ -86,7 +86,9 @@ def segments(changes: pl.DataFrame) -> pl.DataFrame:
 
 def _ends(spans: pl.DataFrame) -> pl.DataFrame:
     """`subscription` and `ended_at`: each instant at which the last of its items ends, be it in force or paused."""
-    lasting = spans.filter(pl.col("state") != "ended").sort("subscription", "from")
+    ending = spans.filter(pl.col("state") == "ended").select("subscription").unique()  # the others never end
+    own = spans.join(ending, on="subscription", how="semi")
+    lasting = own.filter(pl.col("state") != "ended").sort("subscription", "from")
     until = pl.col("to").fill_null(_NEVER).cum_max().over("subscription")
     following = pl.col("from").shift(-1).over("subscription").fill_null(_NEVER)
     return lasting.with_columns(ended_at=until).filter(until < following).select("subscription", "ended_at")
@@ -94,8 +96,9 @@ def _ends(spans: pl.DataFrame) -> pl.DataFrame:
 
 def _with_end(rows: pl.DataFrame, ends: pl.DataFrame) -> pl.DataFrame:
     """`rows` with the first of `ends` at or behind the end of each."""
-    open_ones = rows.filter(pl.col("to").is_null()).with_columns(ended_at=pl.lit(None, dtype=INSTANT))
-    closed = rows.filter(pl.col("to").is_not_null()).sort("to")
+    closes = pl.col("to").is_not_null() & pl.col("subscription").is_in(ends["subscription"].unique().implode())
+    open_ones = rows.filter(~closes).with_columns(ended_at=pl.lit(None, dtype=INSTANT))
+    closed = rows.filter(closes).sort("to")
     met = closed.join_asof(
         ends.sort("ended_at"),
         left_on="to",

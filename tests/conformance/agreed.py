@@ -39,6 +39,9 @@ class Change(NamedTuple):
     plan: str | None = None
     seats: int | None = None
     state: str | None = None
+    interval: str | None = None  # with `intervals` and `anchor` another billing cycle
+    intervals: int | None = None
+    anchor: datetime | None = None
 
 
 class Agreed(NamedTuple):

@@ -160,18 +160,15 @@ class Known:
         return at if day in begins else midnight(day + timedelta(days=1), zone)
 
     def _change(self, step: Case) -> None:
-        """A dearer plan holds at once, a cheaper one from the next period on; another interval is a subscription of
-        its own, with the same anchor."""
+        """A dearer plan holds at once, a cheaper one from the next period on; another interval is another billing cycle
+        with the same anchor."""
         one = self.agreed[self.codes[step["subscription"]]]
         old, new, at = self.plan(one.plan), self.plan(step["plan"]), instant(step)
         if yearly(new) < yearly(old):
             [at] = [end for start, end in cut(one.anchor, one.interval, at, at + timedelta(seconds=1), one.zone)]
-        if new["interval"] != old["interval"]:
-            self._end(step, at)
-            self._subscribe(step, at, one.anchor)
-        else:
-            changes = (*one.changes, Change(at, plan=new["code"]))
-            self.agreed[one.key] = one._replace(changes=changes)
+        interval, intervals = INTERVALS[new["interval"]]
+        change = Change(at, plan=new["code"], interval=interval, intervals=intervals, anchor=one.anchor)
+        self.agreed[one.key] = one._replace(changes=(*one.changes, change))
 
     def period_end(self, at: datetime) -> datetime:
         """Of the period that a subscription is in, the last instant."""
