@@ -26,13 +26,17 @@ class AmountOverflow(ArithmeticError):
     """An amount does not fit 17 digits before the point; nothing was rounded or wrapped, the run has no result."""
 
 
+_OVERFLOWS = (pl.exceptions.ComputeError, pl.exceptions.InvalidOperationError, pl.exceptions.PanicException)
+"""What Polars raises when a number does not fit; it panics where the sum of one group has 39 digits (2.1)."""
+
+
 @contextmanager
 def overflow_checked() -> Iterator[None]:
     """Raises AmountOverflow where a query of the block says that a number does not fit."""
     try:
         yield
-    except (pl.exceptions.ComputeError, pl.exceptions.InvalidOperationError) as error:
-        if "overflow" in str(error) or "conversion from" in str(error):
+    except _OVERFLOWS as error:
+        if any(words in str(error) for words in ("overflow", "conversion from", "can't fit values")):
             raise AmountOverflow(f"an amount or quantity does not fit 17 digits before the point: {error}") from error
         raise
 
