@@ -14,7 +14,7 @@ from itertools import pairwise
 
 import polars as pl
 
-from api.due_parts import OWNED_AGAIN, Billed, Close, DueParts
+from api.due_parts import LEFT, OWNED_AGAIN, Billed, Close, DueParts
 from api.history import History
 from api.parts import in_parts, spans
 from api.rating_inputs import Accounts, Gathered, RatingInputs, RatingSources
@@ -77,9 +77,10 @@ class DueRuns:
         earlier = Billed(self.line_table, [run.id for run in self._closed_before(close)])
         keys, again = self._again(close, gathered, earlier)
         owners = gathered.inputs.subscriptions
-        moved = earlier.moved(owners, _first_of(keys, close.due)) if len(cut) > 1 else []
+        is_parted = len(cut) > 1 and earlier.runs  # a part with everyone looks at what was billed to anyone
+        left = earlier.left(owners, keys.select(AGAIN.names()), close.due) if is_parted else LEFT.to_frame()
         parts, parts_again = in_parts(gathered.inputs, cut), None if again is None else in_parts(again, cut)
-        return DueParts(close, gathered, cut, parts, parts_again, keys, replace(earlier, moved_ones=moved))
+        return DueParts(close, gathered, cut, parts, parts_again, keys, earlier, left)
 
     def close_of(self, run: Run, history: History) -> Close:
         """What a run closes, by all that it knew when it began. Raises NotReproducible."""
@@ -141,12 +142,6 @@ def _again(
     owned = billed.join(owners, on="subscription", how="left", validate="m:1")
     before = owned.with_columns(customer=pl.coalesce("owner", "customer")).select(OWNED_AGAIN.names())
     return pl.concat([later, before]).unique(AGAIN.names()).sort("customer")
-
-
-def _first_of(keys: pl.DataFrame, due: Due) -> datetime:
-    """An instant at or before which no billing period begins that may have been billed of and is looked at."""
-    first = keys["period_start"].min()
-    return first if isinstance(first, datetime) else due.after
 
 
 def _middles(after: datetime, until: datetime) -> list[datetime]:

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 import duckdb
 import polars as pl
 
+from api.making import made_ahead
 from api.parts import PART_SUBSCRIPTIONS_MAX, in_parts, spans
 from api.rating_inputs import RatingInputs
 from api.skipping import rated_part
@@ -20,7 +22,8 @@ from benchmarks.bill_accounts import EVENTS_OF_ONE, accounts, catalog, numbers, 
 from benchmarks.measuring import Figure, figure, progress
 from benchmarks.rating_usage import OCTOBER, timed
 from rating.catalog import compile_catalog
-from rating.core.lines import digest_of_parts, line_digests, sums_of, totals_of_sums
+from rating.core.line_digest import LineDigest
+from rating.core.lines import sums_of, totals_of_sums
 from rating.core.service_periods import Due
 from rating.core.subjects import Usage
 from rating.disk import Disk
@@ -70,14 +73,14 @@ def _measured(directory: Path, count: int) -> dict[str, Any]:
 
     def run() -> tuple[pl.DataFrame, str, int]:
         cut = spans(subscriptions, PART_SUBSCRIPTIONS_MAX)
-        parts, digests, sums = in_parts(inputs, cut), [], []
-        for number, span in enumerate(cut, 1):
-            lines = clocked("rated", lambda: rated_part(parts.of(span)).lines)  # noqa: B023
+        parts, digest, sums = in_parts(inputs, cut), LineDigest(), []
+        works = [partial(clocked, "rated", lambda span=span: rated_part(parts.of(span)).lines) for span in cut]
+        for number, lines in enumerate(made_ahead(works), 1):
             clocked("stored", lambda: table.append(_RUN, lines, part=number))  # noqa: B023
-            digests.append(clocked("digested", lambda: line_digests(lines)))  # noqa: B023
+            clocked("digested", lambda: digest.add(lines))  # noqa: B023
             sums.append(sums_of(lines))
             progress(f"part {number} of {len(cut)}")
-        return totals_of_sums(sums, book), clocked("digested", lambda: digest_of_parts(digests)), len(cut)
+        return totals_of_sums(sums, book), digest.hexdigest(), len(cut)
 
     (totals, _, parts), seconds, processor = timed(run)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -17,7 +17,7 @@ begins says what is adjusted.
 import polars as pl
 
 from rating.core.book import PriceBook
-from rating.core.lines import CHARGE_LINE, with_line_ids
+from rating.core.lines import CHARGE_LINE, ordered, with_line_ids
 from rating.core.money import ZERO, product, quotient, round_by_currency
 from rating.core.operators.prorate import part_of
 from rating.core.proration import parts_of_periods
@@ -37,14 +37,14 @@ _ONE, _HUNDRED = pl.lit(1, dtype=AMOUNT), pl.lit(100, dtype=AMOUNT)
 
 
 def adjusted(lines: pl.DataFrame, served: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
-    """`lines` (CHARGE_LINE by id) and the lines of all adjustments, sorted by id. `served` is SERVICE_PERIOD."""
+    """`lines` (CHARGE_LINE) and the lines of all adjustments, in LINE_ORDER. `served` is SERVICE_PERIOD."""
     if book.adjustments.is_empty():
         return lines
     for scope in (one for one in ("price", "plan", "subscription") if one in book.adjustments["scope"]):
         due = _due(served, book, scope)
         for place in due["place"].unique().sort():
             lines = pl.concat([lines, _lines(due.filter(pl.col("place") == place), lines, scope, book)])
-    return lines.sort("line")
+    return ordered(lines)
 
 
 def _due(served: pl.DataFrame, book: PriceBook, scope: str) -> pl.DataFrame:

@@ -21,7 +21,8 @@ from rating.core.credits.bills import NO_CREDITS, Credits, billed
 from rating.core.credits.burning import Burnt
 from rating.core.credits.units import with_credit_steps, without_credited_units
 from rating.core.gathering import Source, match_readings
-from rating.core.lines import CHARGE_LINE, charge_lines, digest, tiered_lines, totals
+from rating.core.line_digest import digest
+from rating.core.lines import CHARGE_LINE, charge_lines, in_order, totals
 from rating.core.matching import PRICED_USAGE, Matched, match_events, needs_events
 from rating.core.metering import CARRIED, carries, is_sum, unmetered_events
 from rating.core.money import grouped_sum, overflow_checked
@@ -43,7 +44,7 @@ _UNPRICED_KEY = ["plan", "meter", "group"]
 
 @dataclass(frozen=True)
 class Rated:
-    """What a run came to: the lines, sorted by id, and everything that did not become a line."""
+    """What a run came to: the lines, in LINE_ORDER, and everything that did not become a line."""
 
     lines: pl.DataFrame  # CHARGE_LINE
     totals: pl.DataFrame  # currency, lines, amount, rounded_amount
@@ -56,7 +57,7 @@ class Rated:
 
 @dataclass(frozen=True)
 class RatedPart:
-    """What some of the customers came to: the lines, sorted by id, and their usage that no price covers."""
+    """What some of the customers came to: the lines, in LINE_ORDER, and their usage that no price covers."""
 
     lines: pl.DataFrame  # CHARGE_LINE
     unpriced: pl.DataFrame  # UNPRICED
@@ -147,26 +148,12 @@ def _rated(
     windows = windows_of(subscriptions, served, book)
     allowed, earlier = _allowed(owed, before, windows, _earlier(usage, numbered, windows, book), book, served)
     units = without_credited_units(allowed, credits, served, book)
-    lines = _lines(pl.concat([units.usage, *earlier], how="diagonal"), book, served, windows)
+    usage_of_lines = pl.concat([units.usage, *earlier], how="diagonal")
+    lines = charge_lines(charge(usage_of_lines, book, parts_for(book, served), windows), book, served)
     made = billed(adjusted(rounded_together(lines, book), served, book), credits, served, book, units.burnt)
     assert made.lines.schema == CHARGE_LINE
-    assert made.lines["line"].is_unique().all(), "a charge line's id must be unique"
+    assert in_order(made.lines), "a charge line's id must be unique"
     return RatedPart(made.lines, unpriced, made.burnt)
-
-
-def _lines(due: pl.LazyFrame, book: PriceBook, served: pl.DataFrame, windows: Windows | None) -> pl.DataFrame:
-    """CHARGE_LINE of usage and fees, each rounded by itself.
-
-    In memory, the rows of lines take half the time that streaming takes (docs/decisions/0006-aggregate-first.md). Not
-    so chains that sum over windows, where an overflow would wrap silently, or that have a row for each event.
-    """
-    tiered = [tiered_lines(part, book, served) for part in charge(due, book, parts_for(book, served), windows)]
-    few = [windows is None and chain.level == "line" and chain.tier_together == "row" for chain in book.chains]
-    parts = [
-        *pl.collect_all([part for part, is_few in zip(tiered, few, strict=True) if is_few], engine="in-memory"),
-        *pl.collect_all([part for part, is_few in zip(tiered, few, strict=True) if not is_few], engine="streaming"),
-    ]
-    return charge_lines([part.lazy() for part in parts]).collect(engine="in-memory")
 
 
 def usage_bounds(

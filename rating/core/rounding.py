@@ -18,6 +18,7 @@ from decimal import Decimal
 import polars as pl
 
 from rating.core.book import PriceBook, of_book
+from rating.core.lines import ordered
 from rating.core.money import ROUNDED, ZERO, round_by_currency
 from rating.core.schema import AMOUNT
 
@@ -59,7 +60,7 @@ def _floor(digits: int) -> pl.Expr:
 
 
 def rounded_together(lines: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
-    """`lines` (CHARGE_LINE of usage and fees) with those rounded together whose prices say so, sorted by id; each has
+    """`lines` (CHARGE_LINE of usage and fees) with those rounded together whose prices say so, in LINE_ORDER; each has
     a last operation `round` that tells so."""
     for place, prices in _rounded_by_place(book).items():
         together, by = lines.join(prices, on="price", validate="m:1"), _TOGETHER[place]
@@ -69,7 +70,7 @@ def rounded_together(lines: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
         operations = pl.concat_list("operations", pl.concat_list(_operation(place)))
         made = shown.with_columns(rounded_amount="rounded", operations=operations).select(lines.columns)
         lines = pl.concat([lines.join(made, on="line", how="anti"), made])
-    return lines.sort("line")
+    return ordered(lines)
 
 
 @of_book

@@ -71,12 +71,18 @@ Key = tuple[str, str, int, int | None, str | None, str]  # subscription, price, 
 
 
 def line_id(subscription: Subscription, month: str | Period, service_start: datetime, **told: Any) -> str:
-    """The first half of the SHA-256 of what tells the line from others, as a JSON object in this order."""
-    names = ("kind", "price", "price_version", "window", "adjustment", "grant", "pays", "meter", "group", "adjusts")
-    content = {"period": str(month), "customer": subscription.customer, "subscription": subscription.key}
-    content |= {"item": subscription.item, "plan": subscription.plan, "service_start": _instant(service_start)}
-    content |= {name: told.get(name) for name in names}
-    text = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
+    """Hashed one behind the other: what its owner is as a hashed JSON object, the same of its price, its group, which
+    is a JSON object, its kind and its meter."""
+    owner = {"period": str(month), "customer": subscription.customer, "subscription": subscription.key}
+    owner |= {"item": subscription.item, "plan": subscription.plan, "service_start": _instant(service_start)}
+    names = ("price", "price_version", "window", "adjustment", "grant", "pays", "adjusts")
+    price = {name: told.get(name) for name in names}
+    ids = [_hashed(json.dumps(part, separators=(",", ":"), ensure_ascii=False)) for part in (owner, price)]
+    return _hashed("".join(ids) + told["group"] + f"{told['kind']}:{told.get('meter') or ''}")
+
+
+def _hashed(text: str) -> str:
+    """The first half of its SHA-256."""
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

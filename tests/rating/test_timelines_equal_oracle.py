@@ -167,4 +167,4 @@ def test_a_run_of_all_customers_is_the_runs_of_each(example: Example) -> None:
     customers = sorted({timeline.customer for timeline in example.timelines})
     for span, catalog in ((parse_month(example.month), CATALOG), (due, LONG_CATALOG)):
         each = pl.concat([run(only(example, customer), span, catalog).lines for customer in customers])
-        assert run(example, span, catalog).lines.equals(each.sort("line"))
+        assert run(example, span, catalog).lines.equals(each.sort("customer", "line"))

@@ -19,7 +19,7 @@ from rating.core.book import PriceBook
 from rating.core.credits.burning import Burnt, Opening, burn
 from rating.core.credits.order import DEFAULT_ORDER, OrderKey
 from rating.core.credits.schema import BILL_LEDGER, BILLING_PERIOD, BURN, GRANT, RESET, RETURN, UNITS
-from rating.core.lines import CHARGE_LINE, with_line_ids
+from rating.core.lines import CHARGE_LINE, ordered, with_line_ids
 from rating.core.money import ROUNDED, ZERO, plain_text, round_by_currency
 from rating.core.schema import AMOUNT
 
@@ -67,7 +67,7 @@ NO_CREDITS = Credits(GRANT.to_frame())
 
 @dataclass(frozen=True)
 class Billed:
-    """`lines` is CHARGE_LINE with the credit lines, sorted by id; `burnt` one ledger (BILL_LEDGER) for each end of a
+    """`lines` is CHARGE_LINE with the credit lines, in LINE_ORDER; `burnt` one ledger (BILL_LEDGER) for each end of a
     period and for money and units, where grants of that kind are."""
 
     lines: pl.DataFrame
@@ -85,7 +85,7 @@ def billed(
     burnt = burnt_by_period(burns.with_columns(event=pl.lit(None)), money, credits, served)
     payments = [part.ledger.filter(pl.col("kind") == "burn") for part in burnt]
     paying = pl.concat([_credit_lines(part, lines, book) for part in payments] or [CHARGE_LINE.to_frame()])
-    return Billed(pl.concat([lines, paying]).sort("line"), [*before, *burnt])
+    return Billed(ordered(pl.concat([lines, paying])), [*before, *burnt])
 
 
 def burnt_by_period(burns: pl.DataFrame, grants: pl.DataFrame, credits: Credits, served: pl.DataFrame) -> list[Burnt]:
