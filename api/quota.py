@@ -5,7 +5,9 @@ subscriptions only marks the terms as old, and the next check or the next accept
 thousand changes in a row cost one. What it gives up: that one check or event waits for it.
 
 Events are durable before they are counted here, so no trouble of the database may refuse them. A crossing that cannot
-be recorded waits in memory and is tried again; after a restart it is found again in the log, under the same id.
+be recorded waits in memory and is tried again; after a restart it is found again in the log, under the same id. The
+same holds for whatever else may go wrong while events are counted, such as an expression whose value is no quantity:
+nothing is raised into the writer, which would take no event any more. It is logged, and the next check counts again.
 """
 
 import logging
@@ -16,6 +18,7 @@ from decimal import Decimal
 from threading import Lock
 
 import polars as pl
+from polars.exceptions import PanicException
 
 from ingest.correction_judge import CorrectionEffect
 from rating.core.quota import Crossing, QuotaAnswer
@@ -23,6 +26,7 @@ from rating.live_quota import LiveQuota, Terms
 from store.errors import DatabaseUnavailable
 
 RETRY_SECONDS = 1.0
+_ANYTHING = (Exception, PanicException)
 _log = logging.getLogger(__name__)
 
 
@@ -39,6 +43,7 @@ class QuotaService:
         self._read_terms = read_terms
         self._lock = Lock()
         self._old = True
+        self._recount_at = 0.0  # not before this does anything but a check count again
         self._outbox = _Outbox(on_crossing)
         self._live = LiveQuota(read_usage, self._outbox.put)
 
@@ -48,25 +53,30 @@ class QuotaService:
             self._old = True
 
     def refresh(self) -> None:
-        """Count again if the terms are old, so that every limit reached by now is recorded as soon as it can be."""
+        """Count again if the terms are old, so that every limit reached by now is recorded as soon as it can be.
+
+        Raises DatabaseUnavailable when the terms cannot be read; anything else that goes wrong is as for `count`.
+        """
         with self._lock:
-            self._refresh()
-            self._outbox.record()
+            try:
+                self._refresh()
+                self._outbox.record()
+            except DatabaseUnavailable:
+                raise
+            except _ANYTHING as error:
+                self._put_off(error)
 
     def count(self, events: pl.DataFrame) -> None:
         """Add newly accepted events; when this returns, every check sees them.
 
-        When the terms cannot be read they stay old: the next check waits for them, and for a count of the whole log.
+        Raises nothing. When the terms cannot be read, or anything else goes wrong, the terms are old: the next check
+        waits for them, and for a count of the whole log.
         """
-        with self._lock:
-            if self._is_refreshed():
-                self._live.count(events)
+        self._move(lambda: self._live.count(events))
 
     def correct(self, effect: CorrectionEffect) -> None:
         """Take off events that are out of force now, and add those that replace them; see `count`."""
-        with self._lock:
-            if self._is_refreshed():
-                self._live.correct(effect.out, effect.in_force, effect.last_sequence)
+        self._move(lambda: self._live.correct(effect.out, effect.in_force, effect.last_sequence))
 
     def check(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer:
         """Whether `subject` may use `amount` more of `feature`; waits while counters are rebuilt.
@@ -86,13 +96,23 @@ class QuotaService:
         finally:
             self._lock.release()
 
-    def _is_refreshed(self) -> bool:
-        try:
-            self._refresh()
-        except DatabaseUnavailable as error:
-            _log.error("quota cannot be counted: %s; trying again", error)
-            return False
-        return True
+    def _move(self, move: Callable[[], None]) -> None:
+        """Move the counters in the writer's thread: the events are durable, and what it raises ends ingest."""
+        with self._lock:
+            if self._old and time.monotonic() < self._recount_at:
+                return
+            try:
+                self._refresh()
+                move()
+            except _ANYTHING as error:
+                self._put_off(error)
+
+    def _put_off(self, error: BaseException) -> None:
+        """Count again later; some of the counters may have moved, and others not."""
+        self._old = True
+        self._recount_at = time.monotonic() + RETRY_SECONDS
+        is_expected = isinstance(error, DatabaseUnavailable)
+        _log.error("quota cannot be counted: %s; trying again", error, exc_info=None if is_expected else error)
 
     def _refresh(self) -> None:
         if self._old:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from threading import Lock, Thread
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,7 @@ EVENTS_MAX = 20_000_000
 BEHIND_MAX = 100_000  # events that a question adds by itself
 MERGED_MAX = 1_000_000
 _PART = timedelta(days=7)
+Engine: TypeAlias = Literal["in-memory", "streaming"]
 
 _log = logging.getLogger(__name__)
 
@@ -44,11 +46,11 @@ class _Part:
     subjects: npt.NDArray[np.int64]
 
     @classmethod
-    def of(cls, events: pl.LazyFrame, properties: Mapping[str, PropertyType]) -> "_Part":
+    def of(cls, events: pl.LazyFrame, properties: Mapping[str, PropertyType], engine: Engine = "streaming") -> "_Part":
         texts = ["type", *(property_column(name) for name, kind in properties.items() if kind == "string")]
         columns = ["type", SUBJECT_NUMBER, "time", "sequence", *map(property_column, properties)]
         chosen = events.select(columns).with_columns(pl.col(texts).cast(pl.Categorical()))
-        return cls.sorted([chosen.collect(engine="streaming")])
+        return cls.sorted([chosen.collect(engine=engine)])
 
     @classmethod
     def sorted(cls, events: Sequence[pl.DataFrame]) -> "_Part":
@@ -80,7 +82,8 @@ class _Kept:
     def with_more(self, log: UsageLog, view: View) -> "_Kept":
         """With what `view` has behind it."""
         events = log.scan(start=self.start, view=_behind(view, self.last_sequence), properties=self.properties).frame
-        parts = [*self.parts, _Part.of(events.filter(pl.col("sequence") > self.last_sequence), self.properties)]
+        new = events.filter(pl.col("sequence") > self.last_sequence)
+        parts = [*self.parts, _Part.of(new, self.properties, "in-memory")]  # few: streaming takes longer to begin
         while len(parts) > 1 and _rows(parts[-2:]) <= min(MERGED_MAX, 3 * _rows(parts[-1:])):
             parts[-2:] = [_Part.sorted([part.events for part in parts[-2:]])]
         return replace(self, parts=tuple(parts), last_sequence=view.last_sequence)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from rating.core.book import Filter, Meter
+from rating.core.metering import metered_events
 from rating.core.quota import EXACT
 from rating.core.schema import property_column
 from rating.words import words_of
@@ -23,6 +24,7 @@ NEVER = np.iinfo(np.int64).max
 """A threshold that no counter has."""
 _WORD_MAX = 1 << 62
 _GROWTH = 1024
+_ROW = "counted:row"
 
 Rows = npt.NDArray[np.int64]
 Units = npt.NDArray[Any]
@@ -101,11 +103,29 @@ def quantity(units: int) -> Decimal:
 def counted(events: pl.DataFrame, meter: Meter) -> tuple[Rows | None, Units]:
     """Which events `meter` counts, null: all, and the quantity of each of these: `metered_events` as arrays.
 
-    `events` is USAGE_EVENT with the meter's properties as columns.
+    `events` is USAGE_EVENT with the meter's properties as columns. A meter that adds up columns, with filters of listed
+    values alone, is counted in arrays; every other is metered by a query, which takes half a millisecond more.
     """
     of_type = events.get_column("type") == meter.event_type
     if not of_type.any():
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    return _counted_in_arrays(events, meter, of_type) if _is_plain(meter) else _counted_by_query(events, meter)
+
+
+def _is_plain(meter: Meter) -> bool:
+    """Whether arrays are enough: columns added up, and filters of listed values alone."""
+    labels = {table.dimension for table in meter.prefixes}
+    listed = all(rule.operator in ("in", "not_in") and rule.property not in labels for rule in meter.filters)
+    return listed and not meter.exclude and meter.expression is None
+
+
+def _counted_by_query(events: pl.DataFrame, meter: Meter) -> tuple[Rows, Units]:
+    metered = metered_events(events.lazy().with_row_index(_ROW), meter)
+    found = metered.select(pl.col(_ROW).cast(pl.Int64), "quantity").sort(_ROW).collect()
+    return found.get_column(_ROW).to_numpy(), units_of(found.get_column("quantity"))
+
+
+def _counted_in_arrays(events: pl.DataFrame, meter: Meter, of_type: pl.Series) -> tuple[Rows | None, Units]:
     is_counted = _true_throughout_or_mask([of_type, *(_passes(events, f) for f in meter.filters)])
     columns = [events.get_column(property_column(name)) for name in (*meter.add, *meter.subtract)]
     signs = [1] * len(meter.add) + [-1] * len(meter.subtract)

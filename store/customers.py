@@ -75,11 +75,6 @@ class Customers:
         with reading(self.engine) as connection:
             return connection.scalar(select(func.count()).select_from(customers)) or 0
 
-    def of_subject(self, subject: str) -> str | None:
-        """The customer who pays for `subject`, if any."""
-        with reading(self.engine) as connection:
-            return connection.scalar(select(subjects.c.customer).where(subjects.c.subject == subject))
-
     def subjects_frame(self, change: int | None = None, of: Collection[str] | None = None) -> pl.DataFrame:
         """Every subject with its customer: schema SUBJECT, sorted by subject. As it is now, or as of `change`; `of` a
         few customers if given."""

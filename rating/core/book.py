@@ -139,7 +139,7 @@ class PriceShape:
     prices: pl.DataFrame
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PriceBook:
     """A catalog version, ready to rate, in the frames of schema.py that have these names; `credits` is
     PLAN_CREDIT (credits/schema.py).

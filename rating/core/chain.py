@@ -33,7 +33,7 @@ from rating.core.operators.credit import credit
 from rating.core.operators.partition import largest
 from rating.core.operators.price import price, with_amount_of_one
 from rating.core.operators.prorate import prorate
-from rating.core.operators.tier import tier
+from rating.core.operators.tier import MODE, tier
 from rating.core.operators.weight import BEGINS, weight
 from rating.core.schema import AMOUNT, LINE, PAYER, property_column
 from rating.core.windows import EARLIER, Windows, with_so_far
@@ -245,24 +245,19 @@ def _tiered(rows: pl.LazyFrame, chain: Chain, terms: Terms) -> pl.LazyFrame:
         filled = positive.cum_sum().over(shared_by, order_by=_order_of_usage(chain.tier_level)) - positive
     elif chain.tier_level == "event" and BEGINS in rows.collect_schema():
         filled = pl.col(BEGINS).fill_null(ZERO).cast(AMOUNT)  # a part of an event goes on where the one before ended
-    modes = book.rates.lazy().select("rate", "tier_mode", "flat_when_unused", *_by(chain))
     parts = terms.parts.lazy() if chain.prorates_tiers else None
     if chain.goes_on:
         filled, quantity = filled + pl.col(EARLIER), quantity + pl.col(EARLIER)
         rows = rows.with_columns(earlier=EARLIER)
     placed, once = rows.with_columns(filled=filled, basis=quantity), ["metered", "events", *traced(rows)]
-    split = tier(placed, _tiers_of_book(book).lazy(), modes, once, parts, goes_on=chain.goes_on)
+    split = tier(placed, _tiers_of_book(book).lazy(), once, parts, goes_on=chain.goes_on)
     return price(split).with_columns(tier_amount="amount")
 
 
 @of_book
 def _tiers_of_book(book: PriceBook) -> pl.DataFrame:
-    """TIER with `per`, and what one unit costs."""
-    return with_amount_of_one(book.tiers.join(book.rates.select("rate", "per"), on="rate"))
-
-
-def _by(chain: Chain) -> list[str]:
-    return ["tiers_by"] if chain.prorates_tiers else []
+    """TIER with `per` and MODE of its rate, and what one unit costs."""
+    return with_amount_of_one(book.tiers.join(book.rates.select("rate", "per", *MODE), on="rate", validate="m:1"))
 
 
 def _row_by_row(rows: pl.LazyFrame, step: Step, place: int, chain: Chain, book: PriceBook) -> pl.LazyFrame:

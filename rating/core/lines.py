@@ -179,14 +179,14 @@ def _line_id() -> pl.Expr:
 def totals(lines: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
     """One row a `currency`: the `lines`, their exact `amount` and `rounded_amount`, and the `drift` between them: the
     sum of the rounded amounts less the rounded sum of the exact ones (to the minor unit, half away from zero)."""
-    return totals_of_sums([sums_of(lines)], book)
+    return _totals(sums_of(lines), book)
 
 
 @overflow_checked()
 def sums_of(lines: pl.DataFrame) -> pl.DataFrame:
     """LINE_SUMS of lines."""
     sums = grouped_sum(lines.lazy(), ["currency"], ["amount", "rounded_amount"], pl.len().cast(pl.Int64).alias("lines"))
-    return sums.select(LINE_SUMS.names()).collect().cast(LINE_SUMS)
+    return sums.select(LINE_SUMS.names()).cast(LINE_SUMS).collect(engine="in-memory")
 
 
 @overflow_checked()
@@ -194,14 +194,21 @@ def totals_of_sums(parts: Sequence[pl.DataFrame], book: PriceBook) -> pl.DataFra
     """The totals of lines of which each of `parts` (LINE_SUMS) has some."""
     every = pl.concat([LINE_SUMS.to_frame(), *parts]).lazy()
     sums = grouped_sum(every, ["currency"], ["amount", "rounded_amount"], pl.col("lines").sum())
-    digits = pl.concat([book.prices, book.adjustments], how="diagonal").select("currency", "currency_digits").unique()
-    known = sums.join(digits.lazy(), on="currency", how="left", validate="1:1")
+    return _totals(sums.collect(engine="in-memory"), book)
+
+
+def _totals(sums: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
+    """`sums` is LINE_SUMS, one row a currency."""
+    digits = _currency_digits(book)
+    known = sums.lazy().join(digits.lazy(), on="currency", how="left", validate="1:1")
     kinds = [(int(digit), "half_away_from_zero") for digit in digits["currency_digits"].unique()]
     moded = known.with_columns(mode=pl.lit("half_away_from_zero"))
     rounded = round_by_currency("amount", "currency_digits", "mode", kinds)
-    return (
-        moded.with_columns(drift=pl.col("rounded_amount") - rounded)
-        .drop("currency_digits", "mode")
-        .sort("currency")
-        .collect()
-    )
+    drifted = moded.with_columns(drift=pl.col("rounded_amount") - rounded)
+    made = drifted.select("currency", "amount", "rounded_amount", "lines", "drift")
+    return made.sort("currency").collect(engine="in-memory")
+
+
+@of_book
+def _currency_digits(book: PriceBook) -> pl.DataFrame:
+    return pl.concat([book.prices, book.adjustments], how="diagonal").select("currency", "currency_digits").unique()

@@ -26,8 +26,12 @@ class AmountOverflow(ArithmeticError):
     """An amount does not fit 17 digits before the point; nothing was rounded or wrapped, the run has no result."""
 
 
-_OVERFLOWS = (pl.exceptions.ComputeError, pl.exceptions.InvalidOperationError, pl.exceptions.PanicException)
-"""What Polars raises when a number does not fit; it panics where the sum of one group has 39 digits (2.1)."""
+_SAID_OF_OVERFLOW = (
+    "overflow",
+    "conversion from",
+    "can't fit values with 39 digits",  # of a sum in memory that has one row; a panic
+    "division by zero Decimal",  # of a sum in memory that has several
+)
 
 
 @contextmanager
@@ -35,8 +39,8 @@ def overflow_checked() -> Iterator[None]:
     """Raises AmountOverflow where a query of the block says that a number does not fit."""
     try:
         yield
-    except _OVERFLOWS as error:
-        if any(words in str(error) for words in ("overflow", "conversion from", "can't fit values")):
+    except (pl.exceptions.ComputeError, pl.exceptions.InvalidOperationError, pl.exceptions.PanicException) as error:
+        if any(said in str(error) for said in _SAID_OF_OVERFLOW):
             raise AmountOverflow(f"an amount or quantity does not fit 17 digits before the point: {error}") from error
         raise
 

@@ -96,11 +96,14 @@ def rate_part(
     due: Month | Due,
     carried: pl.LazyFrame | None = None,
     credits: Credits | None = None,
+    served: pl.DataFrame | None = None,
 ) -> RatedPart:
     """The same without what needs all customers at once: for those of `subjects` and `subscriptions`, who may be some
-    of them. What a customer comes to does not depend on the others. Raises AmountOverflow."""
+    of them. What a customer comes to does not depend on the others. `served` are the `service_periods`, where these
+    are known. Raises AmountOverflow."""
     with overflow_checked():
-        return _rated(usage, subjects, subscriptions, book, due, carried, credits or NO_CREDITS)
+        served = service_periods(subscriptions, due) if served is None else served
+        return _rated(usage, subjects, subscriptions, served, book, due, carried, credits or NO_CREDITS)
 
 
 def uncharged(
@@ -125,6 +128,7 @@ def _rated(
     usage: Usage,
     subjects: pl.DataFrame,
     subscriptions: pl.DataFrame,
+    served: pl.DataFrame,
     book: PriceBook,
     due: Month | Due,
     carried: pl.LazyFrame | None,
@@ -133,7 +137,6 @@ def _rated(
     """Each stage is collected before the next one is built: a query of a few stages is planned several times as fast
     as one of all of them, and runs as fast."""
     book = with_credit_steps(book, credits)
-    served = service_periods(subscriptions, due)
     numbered = with_numbers(subjects, usage)
     bounds = scan_bounds(served, due)
     matches = _matched(usage, numbered, served, book, bounds, carried)
@@ -153,9 +156,12 @@ def _rated(
     return RatedPart(made.lines, unpriced, made.burnt)
 
 
-def usage_bounds(subscriptions: pl.DataFrame, book: PriceBook, due: Month | Due) -> tuple[datetime | None, datetime]:
-    """The instants that hold every event that `rate` needs: [first, last); null: from the first on."""
-    served = service_periods(subscriptions, due)
+def usage_bounds(
+    subscriptions: pl.DataFrame, book: PriceBook, due: Month | Due, served: pl.DataFrame | None = None
+) -> tuple[datetime | None, datetime]:
+    """The instants that hold every event that `rate` needs: [first, last); null: from the first on. `served` are the
+    `service_periods`, where these are known."""
+    served = service_periods(subscriptions, due) if served is None else served
     start, end = scan_bounds(served, due)
     if carries(book.meters):
         return None, end
@@ -178,17 +184,21 @@ def _matched(
     """What was used in the periods of `served`, by the prices that it meets. `subjects` have numbers."""
     start, end = bounds
     in_scan = usage.between(start, end)
+    named = {shape.meter for shape in book.shapes}  # the others measure without charging
+    charging = [meter for meter in book.meters if meter.key in named]
+    together = [meter for meter in charging if is_sum(meter) and not needs_events(meter, book)]
+    sums = match_sums(coverage(in_scan, subjects, served), together, book, (start, end))
+    others = [meter for meter in charging if meter not in together]
+    if not others:
+        return sums
     paid = subscribed_usage(in_scan.events, subjects, served)
     known = pl.LazyFrame(schema=CARRIED) if carried is None else carried
     source = Source(paid, usage.events.filter(pl.col("time") < end), known, subjects, served)
-    named = {shape.meter for shape in book.shapes}  # the others measure without charging
-    summing = [meter for meter in book.meters if meter.key in named and is_sum(meter)]
-    alone = [meter for meter in summing if needs_events(meter, book)]
-    together = [meter for meter in summing if meter not in alone]
+    alone = [meter for meter in others if is_sum(meter)]
     return [
-        *match_sums(coverage(in_scan, subjects, served), together, book, (start, end)),
+        *sums,
         *match_events(paid, alone, served, book, (start, end)),
-        *match_readings(source, book.meters, book, (start, end)),
+        *match_readings(source, others, book, (start, end)),
     ]
 
 

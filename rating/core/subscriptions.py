@@ -70,14 +70,14 @@ def plain(given: pl.DataFrame) -> pl.DataFrame:
 def subscriptions_of(terms: pl.DataFrame, changes: pl.DataFrame) -> pl.DataFrame:
     """SUBSCRIPTION of `terms` (TERMS) and `changes` (CHANGE) since, by subscription, item and time."""
     if changes.is_empty():
-        return _unchanged(terms).sort("subscription", "item", "starts_at")
+        return _unchanged(terms).sort(*_ITEM, "starts_at").collect(engine="in-memory")
     changed = terms.join(changes, on="subscription", how="semi")
     simple = _unchanged(terms.join(changes, on="subscription", how="anti"))
     cut = segments(pl.concat([*_agreed(changed), changes.join(changed, on="subscription", how="semi")]))
     timed = cut.rename({"from": "starts_at", "to": "ends_at"}).join(changed.select(_OWN), on="subscription")
     varied = timed.with_columns(plan=variant("plan", "prices"))
-    found = pl.concat([simple, _with_beginning(varied)])
-    return found.sort("subscription", "item", "starts_at")
+    found = pl.concat([simple, _with_beginning(varied.lazy())])
+    return found.sort(*_ITEM, "starts_at").collect(engine="in-memory")
 
 
 def variant(plan: str, prices: str) -> pl.Expr:
@@ -95,9 +95,9 @@ def plan_of_variant() -> pl.Expr:
     return pl.col("plan").str.splitn(" ", 2).struct.field("field_0").alias("plan")
 
 
-def _unchanged(terms: pl.DataFrame) -> pl.DataFrame:
+def _unchanged(terms: pl.DataFrame) -> pl.LazyFrame:
     """SUBSCRIPTION of subscriptions without changes: one row, or one for the trial and one behind it."""
-    own = terms.with_columns(item=pl.lit(PLAN_ITEM), active_from=pl.max_horizontal("starts_at", "trial_ends_at"))
+    own = terms.lazy().with_columns(item=pl.lit(PLAN_ITEM), active_from=pl.max_horizontal("starts_at", "trial_ends_at"))
     active = own.with_columns(state=pl.lit("active"), starts_at="active_from")
     in_trial = own.filter(pl.col("trial_ends_at") > pl.col("starts_at"))
     trial = in_trial.with_columns(state=pl.lit("trial"), ends_at=pl.min_horizontal("trial_ends_at", "ends_at"))
@@ -105,7 +105,7 @@ def _unchanged(terms: pl.DataFrame) -> pl.DataFrame:
     return _with_beginning(lasting)
 
 
-def _with_beginning(rows: pl.DataFrame) -> pl.DataFrame:
+def _with_beginning(rows: pl.LazyFrame) -> pl.LazyFrame:
     first = pl.col("starts_at").filter(pl.col("state") == "active").min().over(_ITEM)
     return rows.with_columns(began_at=first).select(SUBSCRIPTION.names()).cast(SUBSCRIPTION)
 

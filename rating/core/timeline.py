@@ -3,13 +3,11 @@
 A change says what holds from an instant on: the plan, the number of seats, whether the subscription is in force. What
 it leaves out stays as it was. At one instant the change that was recorded last wins. A change may be recorded before or
 after it takes effect: an upgrade on a date, a phase of a trial and a correction of the past are all the same row. What
-was known at an earlier instant is the timeline of the changes that were recorded by then (`known_at`).
+was known at an earlier instant is the timeline of the changes that were recorded by then.
 
 An **item** is what a subscription holds beside others: its plan is the item `plan`, an add-on is one of its own. A
 change without an item holds for all of them.
 """
-
-from datetime import datetime
 
 import polars as pl
 
@@ -49,11 +47,6 @@ NO_PRICES = "{}"
 _VALUES = ["plan", "seats", "state", "prices"]
 _IN_FORCE = ("active", "trial")
 AFTER_TRIAL = "after_trial"
-
-
-def known_at(changes: pl.DataFrame, instant: datetime) -> pl.DataFrame:
-    """The changes (CHANGE) that were recorded by `instant`."""
-    return changes.filter(pl.col("recorded_at") <= instant)
 
 
 def segments(changes: pl.DataFrame) -> pl.DataFrame:

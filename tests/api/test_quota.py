@@ -24,6 +24,7 @@ from store.customers import Customer
 from store.errors import DatabaseFull, DatabaseUnavailable
 from store.signals import Signal
 from tests.api.conftest import CATALOG, NOW, event
+from tests.api.test_corrections import correct, replacement, void
 from tests.api.test_events import post
 
 PAYERS = pl.DataFrame(schema={**SUBJECT, "time_zone": pl.String()})
@@ -245,3 +246,67 @@ def test_an_event_is_taken_while_the_terms_cannot_be_read(
     assert ask(sold).status_code == 503
     monkeypatch.setattr(engine.quota, "_read_terms", read_terms)
     assert ask(sold).json()["used"] == "1500"
+
+
+PRODUCT = {
+    "event_type": "llm.request",
+    "aggregation": "sum",
+    "expression": "seats * days",
+    "properties": {"seats": "number", "days": "number"},
+}
+TOO_LARGE = 10**15  # each of two numbers may be it, and their product is no quantity
+
+
+def sell_products(client: httpx2.Client) -> None:
+    """`acme` may use 2,000 tokens, which are now the product of two properties."""
+    plans = {"pro": {**CATALOG["plans"]["pro"], "prices": ["fee"]}, "free": {"currency": "USD", "prices": ["fee"]}}
+    prices = {"fee": CATALOG["prices"]["fee"]}
+    changed = {**CATALOG, "meters": {"tokens": PRODUCT}, "prices": prices, "plans": plans}
+    assert client.put("/v1/catalog", json=changed).status_code == 200
+
+
+def use_product(client: httpx2.Client, event_id: str, seats: int, days: int) -> None:
+    assert post(client, event(event_id, data={"seats": seats, "days": days})).json()["accepted"] == 1
+
+
+def test_an_expression_is_counted_before_the_answer(sold: httpx2.Client, engine: Engine, settings: Settings) -> None:
+    sell_products(sold)
+    assert ask(sold).json()["used"] == "0"
+    for number in range(3):
+        use_product(sold, str(number), 5, number)
+        assert ask(sold).json()["used"] == str(5 * sum(range(number + 1)))
+    engine.close()
+    again = Engine.open(settings, now=lambda: NOW)
+    assert again.quota.check("acme", "tokens", Decimal(0), NOW).used == 15
+    again.close()
+
+
+def test_what_cannot_be_counted_refuses_no_event_and_no_start(
+    sold: httpx2.Client, engine: Engine, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    sell_products(sold)
+    use_product(sold, "1", 2, 3)
+    assert ask(sold).json()["used"] == "6"
+    use_product(sold, "2", TOO_LARGE, TOO_LARGE)
+    assert "quota cannot be counted" in caplog.text
+    use_product(sold, "3", 4, 5)
+    assert engine.failure is None
+    engine.close()
+    again = Engine.open(settings, now=lambda: NOW)
+    with TestClient(create_app(settings, engine=again)) as client:
+        use_product(client, "4", 6, 7)
+        assert correct(client, void("2")).json()["accepted"] == 1
+        assert ask(client).json()["used"] == str(2 * 3 + 4 * 5 + 6 * 7)
+    again.close()
+
+
+def test_a_correction_that_cannot_be_counted_is_taken(sold: httpx2.Client, engine: Engine) -> None:
+    sell_products(sold)
+    use_product(sold, "1", 2, 3)
+    assert ask(sold).json()["used"] == "6"
+    too_large = replacement("1", "2", 0, data={"seats": TOO_LARGE, "days": TOO_LARGE})
+    assert correct(sold, too_large).json()["accepted"] == 1
+    use_product(sold, "3", 4, 5)
+    assert engine.failure is None
+    assert correct(sold, void("2")).json()["accepted"] == 1
+    assert ask(sold).json()["used"] == "20"

@@ -9,8 +9,8 @@ import yaml
 
 from rating.catalog import CatalogInvalid, load_catalog
 from rating.catalog.parts import MeteredPrice
-from rating.catalog.presets.chain import explicit
 from rating.catalog.rates import rates_of
+from tests.catalog.written_out import explicit
 
 CASES = [
     pytest.param(case["catalog"], id=f"{path.stem}: {case['name']}")

@@ -8,35 +8,56 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rating.catalog.sql import parsed_expression
 from rating.core.book import Filter, Meter
 from rating.core.metering import metered_events
-from rating.core.schema import QUANTITY, usage_event_schema
+from rating.core.prefixes import PREFIX, PrefixTable
+from rating.core.schema import QUANTITY, PropertyType, usage_event_schema
 from rating.counters import UNITS, Counters, counted, quantity, units_of
 
-METERS = [
-    Meter("calls", "llm", "count"),
-    Meter("one", "llm", "sum", ("a",)),
-    Meter("more", "llm", "sum", ("a", "b"), ("c",)),
-    Meter("some", "llm", "sum", ("a",), filters=(Filter("model", "in", ("m", "n")),)),
-    Meter("others", "llm", "count", filters=(Filter("model", "not_in", ("m",)),)),
+FILTERS = [
+    Filter("model", "in", ("m", "n")),
+    Filter("model", "not_in", ("m",)),
+    Filter("model", "prefix", ("m",)),
+    Filter("model", "exists"),
+    Filter("model", "absent"),
+    Filter("label", "in", ("long",)),  # is no property of any event: LABELS gives it
+    *(Filter("c", operator, bound=Decimal(1)) for operator in ("more_than", "at_least", "less_than", "at_most")),
 ]
+LABELS = PrefixTable("label", "model", pl.DataFrame([("m", "short"), ("mn", "long")], schema=PREFIX, orient="row"))
+NUMBERS: dict[str, PropertyType] = {"a": "number", "b": "number"}
+VALUES: list[dict[str, Any]] = [
+    {"aggregation": "count"},
+    {"aggregation": "sum", "add": ("a",)},
+    {"aggregation": "sum", "add": ("a", "b"), "subtract": ("c",)},
+    {"aggregation": "sum", "expression": parsed_expression("a * 0.5 - coalesce(b, 0)", NUMBERS)},
+    {"aggregation": "count", "duration": "b"},
+    {"aggregation": "sum", "add": ("a",), "elapsed": "b"},
+]
+RULES = st.lists(st.sampled_from(FILTERS), max_size=2).map(tuple)
+METER = st.builds(
+    lambda value, filters, exclude: Meter("m", "llm", filters=filters, exclude=exclude, prefixes=(LABELS,), **value),
+    st.sampled_from(VALUES),
+    RULES,
+    st.lists(st.lists(st.sampled_from(FILTERS), min_size=1, max_size=2).map(tuple), max_size=2).map(tuple),
+)
 SCHEMA = usage_event_schema({"a": "number", "b": "number", "c": "number", "model": "string"})
-NUMBER = st.one_of(st.none(), st.decimals(-(10**15), 10**15, places=9), st.integers(-5, 5).map(Decimal))
+NUMBER = st.one_of(st.none(), st.decimals(-(10**15), 10**15, places=9), st.integers(-3, 3).map(Decimal))
 EVENT = st.fixed_dictionaries(
     {
         "type": st.sampled_from(["llm", "llm", "other"]),
         "data_a": NUMBER,
         "data_b": NUMBER,
         "data_c": NUMBER,
-        "data_model": st.sampled_from(["m", "n", "o", None]),
+        "data_model": st.sampled_from(["m", "mn", "n", "o", None]),
     }
 )
 
 
-@given(st.lists(EVENT, max_size=8), st.sampled_from(METERS))
+@given(st.lists(EVENT, max_size=8), METER)
 def test_events_are_counted_as_metering_counts_them(events: list[dict[str, Any]], meter: Meter) -> None:
     frame = pl.DataFrame(events, schema={name: SCHEMA[name] for name in EVENT_COLUMNS}).with_row_index("row")
-    expected = metered_events(frame.lazy(), meter).select("row", "quantity").collect().rows()
+    expected = metered_events(frame.lazy(), meter).select("row", "quantity").sort("row").collect().rows()
     rows, units = counted(frame, meter)
     places = range(frame.height) if rows is None else rows.tolist()
     assert [(row, quantity(int(each))) for row, each in zip(places, units, strict=True)] == expected

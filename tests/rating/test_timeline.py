@@ -8,7 +8,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rating.core.timeline import CHANGE, SEGMENT, known_at, segments
+from rating.core.timeline import CHANGE, SEGMENT, segments
 
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -86,10 +86,3 @@ def test_a_change_that_changes_nothing_makes_no_segment(rows: list[Change], at: 
     ]
     empty = dict.fromkeys(["plan", "seats", "state", "prices"])
     assert segments(frame([*rows, *({**row, **empty} for row in no_op)])).equals(segments(frame(rows)))
-
-
-@given(rows=changes(), at=st.integers(-1, 9))
-def test_what_was_known_is_what_was_recorded_by_then(rows: list[Change], at: int) -> None:
-    instant = FIRST + DAY * at
-    recorded = [row for row in rows if row["recorded_at"] <= instant]
-    assert segments(known_at(frame(rows), instant)).equals(segments(frame(recorded)))

@@ -23,8 +23,7 @@ def test_a_customer_comes_back_as_it_was_put(store: Store) -> None:
     acme = customer("acme", "key-1", "key-2", time_zone="Australia/Lord_Howe", name="Acme, Inc. 'quoted'")
     store.customers.put([acme])
     assert store.customers.get("acme") == acme
-    assert store.customers.of_subject("key-2") == "acme"
-    assert store.customers.of_subject("nobody") is None
+    assert store.customers.subjects_frame().rows() == [("key-1", "acme"), ("key-2", "acme")]
 
 
 def test_putting_again_replaces_everything_but_the_creation(store: Store) -> None:
@@ -37,7 +36,7 @@ def test_putting_again_replaces_everything_but_the_creation(store: Store) -> Non
 def test_a_subject_can_move_when_both_customers_are_put_together(store: Store) -> None:
     store.customers.put([customer("a", "moves"), customer("b")])
     store.customers.put([customer("a"), customer("b", "moves")])
-    assert store.customers.of_subject("moves") == "b"
+    assert store.customers.subjects_frame().rows() == [("moves", "b")]
 
 
 @pytest.mark.parametrize(

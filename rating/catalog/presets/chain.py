@@ -4,16 +4,16 @@
     tiers                                    from quantities to amounts
     after: clamp, compose, partition         on amounts
 
-Every other model is such a chain with names of its own; `explicit` writes any of them out. Each step acts on rows of a
+Every other model is such a chain with names of its own. Each step acts on rows of a
 level: `event`, `day` or `line`, and the levels only become coarser. Worked example: calls rounded up to full minutes
 (weight, of events), the first 100 free (allow, of the line), 0.02 a minute (one tier), 5 % off (compose): calls of 90 s
 and 3 h come to 182 minutes, 82 of them priced, 1.64 less 0.082.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema
 
@@ -305,46 +305,3 @@ def _check_tiers(path: str, tiers: Sequence[ChainTier]) -> Iterator[Problem]:
             message = "The upper bounds must rise from tier to tier."
             yield Problem(f"{path}[{index}].up_to", decimal_text(tier.up_to), message, "Put the tiers in order.")
         start = tier.up_to if tier.up_to is not None else start
-
-
-def explicit(charge: Charge) -> dict[str, Any]:
-    """A version of the model `chain` that charges the same: every number as text, nothing that goes without saying."""
-    named = {
-        "before": [_step(it) for it in charge.before],
-        "chain_tiers": [_tier(row) for row in charge.tiers],
-        "tier_mode": charge.tier_mode,
-        "tier_level": charge.tier_level,
-        "tier_together": charge.tier_together,
-        "per": charge.per,
-        "size": charge.size,
-        "flat_when_unused": charge.flat_when_unused,
-        "after": [_step(it) for it in charge.after],
-    }
-    usual = {name: field.default for name, field in ChainNumbers.model_fields.items()}
-    return {name: value for name, value in named.items() if value != usual[name] and value != []}
-
-
-def _step(it: StepNumbers) -> dict[str, Any]:
-    step = it.step
-    of_step = {"operator": step.operator, "level": step.level, "property": step.property, "together": step.together}
-    said = {name: value for name, value in of_step.items() if value is not None}
-    if step.instead:
-        said["instead"] = True  # type: ignore[assignment]
-    return {**said, **_texts(it.numbers)}
-
-
-def _tier(row: TierRow) -> dict[str, Any]:
-    said = row._asdict()
-    said["up_to"] = said.pop("to_quantity")
-    del said["from_quantity"]
-    return _texts({name: value for name, value in said.items() if value is not None and value != NOTHING})
-
-
-def _texts(numbers: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _text(value) for name, value in sorted(numbers.items())}
-
-
-def _text(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return decimal_text(value)
-    return [_text(one) for one in value] if isinstance(value, (list, tuple)) else value

@@ -11,6 +11,7 @@ round to what is left of it, so that ten credits never round a paid line below z
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import polars as pl
 
@@ -40,6 +41,16 @@ class Credits:
     opening: pl.DataFrame | None = None
     periods: pl.DataFrame | None = None
 
+    @cached_property
+    def in_money(self) -> pl.DataFrame:
+        """The grants that pay lines."""
+        return self.grants.filter(pl.col("unit") != UNITS)
+
+    @cached_property
+    def in_units(self) -> pl.DataFrame:
+        """The grants that take usage off."""
+        return self.grants.filter(pl.col("unit") == UNITS)
+
     def of(self, customers: pl.Series) -> "Credits":
         """The credits of some customers only."""
         own = pl.col("customer").is_in(customers.unique().implode())
@@ -67,7 +78,7 @@ def billed(
     lines: pl.DataFrame, credits: Credits, served: pl.DataFrame, book: PriceBook, before: Sequence[Burnt] = ()
 ) -> Billed:
     """Pay `lines` (CHARGE_LINE) from grants in money. `served` is SERVICE_PERIOD, `before` what was burnt already."""
-    money = credits.grants.filter(pl.col("unit") != UNITS)
+    money = credits.in_money
     if money.is_empty():
         return Billed(lines, [*before])
     burns = line_burns(lines, _billing_periods(served, credits))
