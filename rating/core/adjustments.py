@@ -37,7 +37,7 @@ _ONE, _HUNDRED = pl.lit(1, dtype=AMOUNT), pl.lit(100, dtype=AMOUNT)
 
 
 def adjusted(lines: pl.DataFrame, served: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
-    """`lines` (CHARGE_LINE) and the lines of all adjustments, in LINE_ORDER. `served` is SERVICE_PERIOD."""
+    """`lines` (CHARGE_LINE in LINE_ORDER) and those of all adjustments, in that order. `served` is SERVICE_PERIOD."""
     if book.adjustments.is_empty():
         return lines
     for scope in (one for one in ("price", "plan", "subscription") if one in book.adjustments["scope"]):
