@@ -19,8 +19,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/tallystick demo
 
+# Three workers for two cores: many tests wait for a server to start or a disk to sync.
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 test-long: setup
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -n 2 --dist loadfile -m 'long or not long' --hypothesis-seed=$(SEED)

@@ -7,11 +7,12 @@ lines those of open periods are the answer. Nothing is recorded.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 import polars as pl
 
 from api.history import Known
-from api.rating_inputs import RatingSources
+from api.rating_inputs import RatingSources, Records
 from ingest.recent_usage import RecentUsage
 from rating.core.book import PriceBook
 from rating.core.lines import CHARGE_LINE, totals
@@ -19,6 +20,7 @@ from rating.core.periods import Month, month_of
 from rating.core.service_periods import AGAIN, open_periods
 from store import Store
 
+RECORDS_KEPT = 1_000
 _TICK = timedelta(microseconds=1)
 
 
@@ -42,20 +44,26 @@ class CurrentChargesService:
         self._store, self._now = store, now
         self._recent = RecentUsage(sources.log, now)
         self._sources = replace(sources, recent=self._recent)
+        self._records = lru_cache(RECORDS_KEPT)(self._records_of)
 
     def of_customer(self, customer: str, book: PriceBook) -> CurrentCharges:
         """Raises NotFound, AmountOverflow."""
-        self._store.customers.get(customer)
         known, now = Known(self._sources.log.view(), self._store.changes.last()), self._now()
-        accounts = self._sources.accounts(known.change, [customer])
-        periods = open_periods(accounts.subscriptions, now)
+        records = self._records(customer, known.change, book)
+        if records.accounts.subscriptions.is_empty():
+            self._store.customers.get(customer)
+        periods = open_periods(records.accounts.subscriptions, now)
         gathered = [
-            self._sources.gather(month, book, customers=[customer], known=known, accounts=accounts)
+            self._sources.gather(month, book, customers=[customer], known=known, records=records)
             for month in _months(periods)
         ]
-        rated = [one.inputs.rated_part().lines for one in gathered]
-        lines = pl.concat([CHARGE_LINE.to_frame(), *rated]).join(periods, on=AGAIN.names(), how="semi").sort("line")
+        lines = pl.concat([CHARGE_LINE.to_frame(), *(one.rated_part().lines for one in gathered)])
+        lines = lines.join(periods, on=AGAIN.names(), how="semi").sort("line")
         return CurrentCharges(customer, now, known.view.last_sequence, periods, lines, totals(lines, book))
+
+    def _records_of(self, customer: str, change: int, book: PriceBook) -> Records:
+        """What was known by `change` stays as it is, and so it is kept of who is asked for often."""
+        return self._sources.records(book, change, [customer])
 
     def close(self) -> None:
         """Wait for what is under way in the background."""

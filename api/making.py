@@ -1,10 +1,12 @@
 """Making the parts of a run and storing them one after the other: what a crash breaks off is gone on with behind the
 last part that was recorded."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 import polars as pl
 
@@ -13,15 +15,19 @@ from api.progress import Progress
 from api.run_sums import PartSums
 from ingest.errors import CommitUnknown, DiskFull
 from ingest.log import UsageLog
-from rating.core.lines import CHARGE_LINE, digest_of_parts, line_digests
+from rating.core.line_digest import LineDigest
 from rating.disk import is_full
 from rating.ledger_table import LedgerTable
 from rating.line_table import LineTable
 from store import Store
 from store.runs import Run
 
+T = TypeVar("T")
 Late: TypeAlias = Literal["adjust", "document"]
 ADJUSTED: Late = "adjust"
+
+AHEAD = 2
+"""So many parts are rated while one is stored, and in memory beside it."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,19 @@ def part_sums(posting: Posting, late: Late) -> PartSums:
 def _document(posting: Posting, late: Late) -> pl.DataFrame:
     """CHARGE_LINE that belong to a document of their own."""
     return posting.restated if late == "document" else posting.restated.clear()
+
+
+def made_ahead(works: Sequence[Callable[[], T]]) -> Generator[T]:
+    """What each of `works` makes, in their order. While one is looked at the next AHEAD are being made, each by a
+    thread: much of rating a part keeps one processor busy. Closed, it waits for them."""
+    with ThreadPoolExecutor(AHEAD, thread_name_prefix="rating") as threads:
+        made: deque[Future[T]] = deque()
+        for work in works:
+            made.append(threads.submit(work))
+            if len(made) > AHEAD:
+                yield made.popleft().result()
+        while made:
+            yield made.popleft().result()
 
 
 class Making:
@@ -75,19 +94,22 @@ class Making:
         document: str | None,
         parts: list[PartSums],
     ) -> Made:
-        digests = [self._digests_of_stored(run.id, number) for number in range(1, len(parts) + 1)]
+        digest = LineDigest()
+        for number in range(1, len(parts) + 1):
+            digest.add(self._line_table.rows_of_part(run.id, number))
         for part in parts:
             self.progress = self._now().stored_before(part.lines)
-        for work in works[len(parts) :]:
-            posting = work()
-            lines = posting.lines(late)
-            self._store_part(run, document, posting, lines, parts)
-            digests.append(line_digests(lines))
-            parts.append(part_sums(posting, late))
-            if len(works) > 1:
-                self._runs.note(replace(run, report={**(run.report or {}), "parts": [one.record() for one in parts]}))
-            self.progress = self._now().stored(lines.height)
-        return Made(parts, digest_of_parts(digests), self._document_digest(document, parts))
+        with closing(made_ahead(works[len(parts) :])) as postings:
+            for posting in postings:
+                lines = posting.lines(late)
+                self._store_part(run, document, posting, lines, parts)
+                digest.add(lines)
+                parts.append(part_sums(posting, late))
+                if len(works) > 1:
+                    recorded = [one.record() for one in parts]
+                    self._runs.note(replace(run, report={**(run.report or {}), "parts": recorded}))
+                self.progress = self._now().stored(lines.height)
+        return Made(parts, digest.hexdigest(), self._document_digest(document, parts))
 
     def _now(self) -> Progress:
         assert self.progress is not None
@@ -108,14 +130,14 @@ class Making:
                 self._ledger_table.append(run.id, ledger, part=number)
             self._line_table.append(run.id, lines, part=number)
 
-    def _digests_of_stored(self, run_id: str, number: int) -> pl.DataFrame:
-        return line_digests(self._line_table.rows_of_part(run_id, number).select(CHARGE_LINE.names()))
-
     def _document_digest(self, document: str | None, parts: list[PartSums]) -> str | None:
         numbers = [number for number, part in enumerate(parts, 1) if part.restated.height]
         if document is None or not numbers or self._runs.get(document).status == "done":
             return None
-        return digest_of_parts([self._digests_of_stored(document, number) for number in numbers])
+        digest = LineDigest()
+        for number in numbers:
+            digest.add(self._line_table.rows_of_part(document, number))
+        return digest.hexdigest()
 
     @contextmanager
     def _failing_disk(self) -> Iterator[None]:

@@ -82,7 +82,7 @@ def in_parts(inputs: RatingInputs, cut: list[Span]) -> Parts:
     subjects, subscriptions = (
         frame.sort("customer", maintain_order=True) for frame in (inputs.subjects, inputs.subscriptions)
     )
-    numbers = with_numbers(subjects, inputs.usage.subjects).sort("customer")
+    numbers = with_numbers(subjects, inputs.usage).sort("customer")
     return Parts(replace(inputs, subjects=subjects, subscriptions=subscriptions), numbers)
 
 

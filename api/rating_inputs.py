@@ -26,7 +26,7 @@ from rating.core.credits.run_ledger import closing_balances, ledger_totals, run_
 from rating.core.credits.schema import BALANCE
 from rating.core.periods import Month
 from rating.core.rating import Rated, RatedPart, rate, rate_part, usage_bounds
-from rating.core.service_periods import Due, month_ended
+from rating.core.service_periods import Due, month_ended, service_periods
 from rating.core.subjects import Usage
 from rating.core.subscriptions import is_variant
 from rating.ledger_table import LedgerTable
@@ -62,6 +62,18 @@ class Accounts:
 
 
 @dataclass(frozen=True)
+class Records:
+    """What the database has to say of customers, and the price book of what plans grant."""
+
+    accounts: Accounts
+    granted: Granted
+
+    def of(self, customers: pl.Series) -> "Records":
+        """Those of some customers only."""
+        return Records(self.accounts.of(customers), _of(self.granted, customers))
+
+
+@dataclass(frozen=True)
 class RatingInputs:
     """The arguments of `rate`, by their names."""
 
@@ -86,10 +98,6 @@ class RatingInputs:
         """Raises AmountOverflow."""
         return rate(**self.arguments())
 
-    def rated_part(self) -> RatedPart:
-        """The lines alone, where some customers are rated. Raises AmountOverflow."""
-        return rate_part(**self.arguments())
-
     def of(self, customers: pl.Series) -> "RatingInputs":
         """The inputs of some customers only."""
         own = pl.col("customer").is_in(customers.unique().implode())
@@ -103,7 +111,8 @@ class RatingInputs:
 
 @dataclass(frozen=True)
 class Gathered:
-    """The inputs, and what they are of: the accounts, the state of the log and of the records, the ledgers before."""
+    """The inputs, and what they are of: the accounts, the state of the log and of the records, the ledgers before.
+    `served` are the service periods where some customers are rated; null where all are, who would fill the memory."""
 
     inputs: RatingInputs
     accounts: Accounts
@@ -113,6 +122,11 @@ class Gathered:
     backfills: tuple[str, ...]
     opened: Opened
     credited: Month | None  # the month whose credits pay; null where none ends
+    served: pl.DataFrame | None = None
+
+    def rated_part(self) -> RatedPart:
+        """The lines alone, where some customers are rated. Raises AmountOverflow."""
+        return rate_part(**self.inputs.arguments(), served=self.served)
 
     def ledger(self, rated: Rated) -> pl.DataFrame:
         """CREDIT_ENTRY of what came of the inputs."""
@@ -152,30 +166,35 @@ class RatingSources:
         view: View | None = None,
         customers: Collection[str] | None = None,
         known: Known | None = None,
-        accounts: Accounts | None = None,
+        records: Records | None = None,
     ) -> Gathered:
         """What a month is rated from, or what is `due`, as of now or as it was `known`: of all customers or of some;
-        with the events of `view`, if given, and the `accounts` that were known then, where they have been read.
+        with the events of `view`, if given, and the `records` of these customers that were known then, where they have
+        been read.
 
         Raises AmountOverflow, and LinesDamaged for a ledger before.
         """
         known = known or Known(view or self.log.view(), self.store.changes.last())
-        accounts = accounts or self.accounts(known.change, customers)
-        granted = self._granted(book, known.change, customers)
-        if customers is not None:
-            some = pl.Series(list(customers), dtype=pl.String)
-            accounts, granted = accounts.of(some), _of(granted, some)
-        return self._gather(due, book, known, accounts, granted, is_part=customers is not None)
+        records = records or self.records(book, known.change, customers)
+        return self._gather(due, book, known, records.accounts, records.granted, is_part=customers is not None)
+
+    def records(self, book: PriceBook, change: int, of: Collection[str] | None = None) -> Records:
+        """As of `change`, of all customers or `of` some."""
+        few = _few(of)
+        found = self._read(lambda c: Records(self._accounts(c, few), self._granted(book, c, few)), change)
+        return found if of is None or few is not None else found.of(pl.Series(list(of), dtype=pl.String))
 
     def accounts(self, change: int | None = None, of: Collection[str] | None = None) -> Accounts:
         """As of `change`, the newest unless given; `of` some customers, or of more."""
-        customers, subscriptions, few = self.store.customers, self.store.subscriptions, _few(of)
-        found = self._read(
-            lambda c: Accounts(customers.subjects_frame(c, few), subscriptions.subscriptions_frame(c, few)),
-            self.store.changes.last() if change is None else change,
-        )
-        mapped = found.subscriptions.with_columns(pl.col("plan").replace(dict(self.plans)))
-        return replace(found, subscriptions=mapped) if self.plans else found
+        newest = self.store.changes.last() if change is None else change
+        return self._read(lambda c: self._accounts(c, _few(of)), newest)
+
+    def _accounts(self, change: int | None, of: Collection[str] | None) -> Accounts:
+        subjects = self.store.customers.subjects_frame(change, of)
+        subscriptions = self.store.subscriptions.subscriptions_frame(change, of)
+        if self.plans:
+            subscriptions = subscriptions.with_columns(pl.col("plan").replace(dict(self.plans)))
+        return Accounts(subjects, subscriptions)
 
     def final_run(self, month: Month, *, by: datetime | None = None) -> Run | None:
         """The newest run of `month` that is done and began after the month had ended everywhere, if there is one; of
@@ -192,17 +211,10 @@ class RatingSources:
             )
         return self.ledgers.rows(run.id)
 
-    def _granted(self, book: PriceBook, change: int, of: Collection[str] | None = None) -> Granted:
-        records, prices, few = self.store.credits, book.prices["price"].to_list(), _few(of)
-        return self._read(
-            lambda c: Granted(
-                records.grants_frame(prices, c, few),
-                records.owners_frame(c, few),
-                book.credits,
-                records.returns_frame(c, few),
-            ),
-            change,
-        )
+    def _granted(self, book: PriceBook, change: int | None, of: Collection[str] | None) -> Granted:
+        credits = self.store.credits
+        grants = credits.grants_frame(book.prices["price"].to_list(), change, of)
+        return Granted(grants, credits.owners_frame(change, of), book.credits, credits.returns_frame(change, of))
 
     def _read(self, read: Callable[[int | None], _Records], change: int) -> _Records:
         """What `read` gives as of `change`: where that is the newest, as it is now, unless another comes in between."""
@@ -217,7 +229,8 @@ class RatingSources:
     ) -> Gathered:
         book = self.with_variants(book, accounts.subscriptions)
         month, credits, origin = self._credits_of_due(due, book, known, accounts, granted)
-        start, end = usage_bounds(accounts.subscriptions, book, due)
+        served = service_periods(accounts.subscriptions, due)
+        start, end = usage_bounds(accounts.subscriptions, book, due, served)
         subjects = accounts.subjects["subject"] if is_part else None
         scan = self.log.scan if self.recent is None else self.recent.scan
         snapshot = scan(start=start, end=end, view=known.view, subjects=subjects, properties=known.properties)
@@ -231,6 +244,7 @@ class RatingSources:
             snapshot.backfills,
             origin,
             month,
+            served if is_part else None,
         )
 
     def with_variants(self, book: PriceBook, subscriptions: pl.DataFrame) -> PriceBook:

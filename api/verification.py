@@ -17,7 +17,8 @@ from api.rating_inputs import Gathered
 from ingest.errors import IngestError
 from rating.catalog import CatalogInvalid, compile_catalog, parse_catalog
 from rating.core.difference import PART, difference, parts_of
-from rating.core.lines import CHARGE_LINE, digest
+from rating.core.line_digest import digest
+from rating.core.lines import CHARGE_LINE
 from rating.core.money import AmountOverflow
 from rating.core.periods import parse_month
 from rating.run import code_version

@@ -45,7 +45,7 @@ def other_catalog() -> dict[str, Any]:
 
 
 def measure_simulation(quick: bool) -> Figure:
-    count, customers = (5_000_000, 5_000) if quick else (_FULL, 100_000)
+    count, customers = (2_000_000, 2_000) if quick else (_FULL, 100_000)
     with tempfile.TemporaryDirectory() as name:
         progress(f"writing {count:,} events ...")
         write(Path(name), count, customers)

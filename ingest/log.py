@@ -73,11 +73,12 @@ class UsageSnapshot:
     backfills: tuple[str, ...] = ()  # that are committed and part of it
     start: datetime | None = None  # all events are on [start, end); null is open
     end: datetime | None = None
+    events_max: int | None = None  # no more than these, where they are in memory
 
     @property
     def usage(self) -> Usage:
         """As rating takes it."""
-        return Usage(self.frame, self.subjects, self.start, self.end)
+        return Usage(self.frame, self.subjects, self.start, self.end, self.events_max)
 
 
 class UsageLog:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from threading import Lock, Thread
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,7 @@ EVENTS_MAX = 20_000_000
 BEHIND_MAX = 100_000  # events that a question adds by itself
 MERGED_MAX = 1_000_000
 _PART = timedelta(days=7)
+Engine: TypeAlias = Literal["in-memory", "streaming"]
 
 _log = logging.getLogger(__name__)
 
@@ -44,11 +46,11 @@ class _Part:
     subjects: npt.NDArray[np.int64]
 
     @classmethod
-    def of(cls, events: pl.LazyFrame, properties: Mapping[str, PropertyType]) -> "_Part":
+    def of(cls, events: pl.LazyFrame, properties: Mapping[str, PropertyType], engine: Engine = "streaming") -> "_Part":
         texts = ["type", *(property_column(name) for name, kind in properties.items() if kind == "string")]
         columns = ["type", SUBJECT_NUMBER, "time", "sequence", *map(property_column, properties)]
         chosen = events.select(columns).with_columns(pl.col(texts).cast(pl.Categorical()))
-        return cls.sorted([chosen.collect(engine="streaming")])
+        return cls.sorted([chosen.collect(engine=engine)])
 
     @classmethod
     def sorted(cls, events: Sequence[pl.DataFrame]) -> "_Part":
@@ -80,15 +82,20 @@ class _Kept:
     def with_more(self, log: UsageLog, view: View) -> "_Kept":
         """With what `view` has behind it."""
         events = log.scan(start=self.start, view=_behind(view, self.last_sequence), properties=self.properties).frame
-        parts = [*self.parts, _Part.of(events.filter(pl.col("sequence") > self.last_sequence), self.properties)]
+        new = events.filter(pl.col("sequence") > self.last_sequence)
+        parts = [*self.parts, _Part.of(new, self.properties, "in-memory")]  # few: streaming takes longer to begin
         while len(parts) > 1 and _rows(parts[-2:]) <= min(MERGED_MAX, 3 * _rows(parts[-1:])):
             parts[-2:] = [_Part.sorted([part.events for part in parts[-2:]])]
         return replace(self, parts=tuple(parts), last_sequence=view.last_sequence)
 
-    def of_subjects(self, numbers: Sequence[int], view: View) -> pl.LazyFrame:
-        """What `view` shows of these subjects."""
+    def of_subjects(self, numbers: Sequence[int]) -> pl.DataFrame:
+        """All that is kept of these subjects."""
         found = [events for part in self.parts for events in part.of_subjects(numbers)]
-        events = pl.concat([*found, self.parts[-1].events.clear()]).lazy()
+        return pl.concat([*found, self.parts[-1].events.clear()])
+
+    def shown(self, found: pl.DataFrame, view: View) -> pl.LazyFrame:
+        """What `view` shows of events that are kept, as the log has them."""
+        events = found.lazy()
         if view.last_sequence < self.last_sequence:
             events = events.filter(
                 (pl.col("sequence") <= view.last_sequence) | (pl.col("sequence") >= 1 << NUMBER_BITS)
@@ -124,9 +131,11 @@ class RecentUsage:
         if kept is None or subjects is None or start is None or start < kept.start:
             return self._log.scan(start=start, end=end, subjects=subjects, view=view, properties=properties)
         named = self._log.numbers_of(subjects)
-        events = within(kept.of_subjects(named[SUBJECT_NUMBER].to_list(), view), start, end)
+        found = kept.of_subjects(named[SUBJECT_NUMBER].to_list())
+        events = within(kept.shown(found, view), start, end)
         backfills = tuple(backfill.id for backfill in view.backfills)
-        return UsageSnapshot(events, named.lazy(), view.table.version, view.last_sequence, backfills, start, end)
+        last = view.last_sequence
+        return UsageSnapshot(events, named.lazy(), view.table.version, last, backfills, start, end, found.height)
 
     def wait(self) -> None:
         """Until what was begun is made."""

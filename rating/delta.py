@@ -19,7 +19,7 @@ import io
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -293,8 +293,7 @@ def _parts(
 ) -> Iterator[tuple[dict[str, str | None], pl.DataFrame]]:
     """The files of a frame: partition values as text, and the rows without those columns, sorted: one partition after
     the other, for each fits into a cache."""
-    groups = frame.partition_by(partition_by, as_dict=True, maintain_order=True) if partition_by else {(): frame}
-    for values, group in groups.items():
+    for values, group in _groups(frame, partition_by):
         texts = {
             column: None if value is None else str(value) for column, value in zip(partition_by, values, strict=True)
         }
@@ -304,6 +303,16 @@ def _parts(
         rows = group.drop(partition_by)
         for part in (rows.sort(sort_by) if sort_by else rows).iter_slices(ROWS_PER_FILE_MAX):
             yield texts, part
+
+
+def _groups(frame: pl.DataFrame, partition_by: list[str]) -> Iterable[tuple[tuple[object, ...], pl.DataFrame]]:
+    """The rows of each partition. Where all are of one, they are not moved: they may be many, and wide."""
+    values = frame.select(partition_by).unique()
+    if values.height == 1:
+        return [(values.row(0), frame)]
+    return (
+        frame.partition_by(partition_by, as_dict=True, maintain_order=True).items() if partition_by else [((), frame)]
+    )
 
 
 def _stats(part: pl.DataFrame) -> dict[str, object]:

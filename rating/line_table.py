@@ -30,8 +30,8 @@ class LineTable(RunTable):
     def find(self, line: str, runs: Collection[str]) -> pl.DataFrame:
         """The rows of the line with this id in `runs`: STORED_LINE. Equal content has an equal id in every run.
 
-        Reads the files of these runs only, and of them what may hold the id: a run's lines are sorted by it. Raises
-        LinesDamaged when a file that it was found in is not what was written.
+        Reads the ids of these runs, which are in no order, and the rest of what it finds. Raises LinesDamaged when a
+        file that it was found in is not what was written.
         """
         found = self.scan(runs).filter(pl.col("line") == line).collect()
         for run in found["run"]:

@@ -17,6 +17,7 @@ from store.errors import NotReproducible
 from store.tables import changes, customer_versions, subject_versions, subscription_changes, subscription_versions
 
 Now: TypeAlias = Callable[[], datetime]
+_NEWEST = select(func.max(changes.c.sequence))
 _LAST = 2**63 - 1  # no change has a greater number
 
 
@@ -27,7 +28,7 @@ class Changes:
     def last(self) -> int:
         """The number of the newest change."""
         with reading(self.engine) as connection:
-            return connection.scalar(select(func.max(changes.c.sequence))) or 0
+            return connection.scalar(_NEWEST) or 0
 
     def at(self, instant: datetime) -> int:
         """The number of the newest change that was recorded by `instant`. Raises NotReproducible before the first."""

@@ -26,7 +26,7 @@ def read_frame(connection: Connection, query: Select[*tuple[Any, ...]], schema: 
         .cast(schema)
         for rows in _parts(connection, query)
     ]
-    return pl.concat([schema.to_frame(), *parts])
+    return pl.concat(parts) if parts else schema.to_frame()
 
 
 def _as_read(dtype: pl.DataType, dialect: str) -> pl.DataType:

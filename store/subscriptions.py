@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, Engine, Select, func, literal, or_, select
 
-from rating.core.subscriptions import TERMS, plan_of_variant, subscriptions_of
+from rating.core.subscriptions import TERMS, billing_cycles, plan_of_variant, subscriptions_of
 from rating.core.timeline import NO_PRICES
 from store.changes import Now, keep_versions, record_change, versions_at
 from store.customers import refuse
@@ -115,16 +115,16 @@ class Subscriptions:
         with reading(self.engine) as connection:
             terms, changes = _terms_frame(connection, change, keys), changes_frame(connection, change, keys)
         found = subscriptions_of(terms, changes)
-        return found if of is None else found.filter(pl.col("customer").is_in(list(of)))
+        return found if of is None or change is None else found.filter(pl.col("customer").is_in(list(of)))
 
-    def timeline(self, key: str, change: int | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """TERMS and SUBSCRIPTION of one subscription; as of now, or of `change`. Raises NotFound."""
+    def timeline(self, key: str, change: int | None = None) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+        """TERMS, SUBSCRIPTION and CYCLE_SPAN of one subscription; as of now, or of `change`. Raises NotFound."""
         keys = select(literal(key))
         with reading(self.engine) as connection:
             terms, changes = _terms_frame(connection, change, keys), changes_frame(connection, change, keys)
         if terms.is_empty():
             raise NotFound("subscription", key)
-        return terms, subscriptions_of(terms, changes)
+        return terms, subscriptions_of(terms, changes), billing_cycles(terms, changes)
 
 
 def prices_of_variant(plan: str) -> dict[str, str]:
@@ -143,16 +143,21 @@ def _keys_of(customers: Collection[str], change: int | None) -> Select[Any]:
 def _terms_frame(connection: Connection, change: int | None = None, keys: Select[Any] | None = None) -> pl.DataFrame:
     """TERMS, as of now or of `change`; of the subscriptions `keys` if given.
 
-    Customers are joined as frames: for millions of both that is many times faster than in the database.
+    Customers are joined as frames where all are read: for millions of both that is many times faster than in the
+    database.
     """
-    s = (subscriptions if change is None else versions_at(subscription_versions, change, keys)).c
-    query = select(s.key.label("subscription"), *(s[name] for name in _OWN))
-    owned = read_frame(connection, query if keys is None else query.where(s.key.in_(keys)), _OWNED)
-    owners = None if keys is None else query.with_only_columns(s.customer).where(s.key.in_(keys))
-    c = (customers if change is None else versions_at(customer_versions, change, owners)).c
-    of_customers = select(c.key.label("customer"), c.time_zone, func.coalesce(c.parent, c.key).label("billed_to"))
-    known = read_frame(connection, of_customers if owners is None else of_customers.where(c.key.in_(owners)), _PAYER)
-    return owned.join(known, on="customer", validate="m:1").select(TERMS.names())
+    own = subscriptions if change is None else versions_at(subscription_versions, change, keys)
+    owners = None if keys is None else select(own.c.customer).where(own.c.key.in_(keys))
+    paying = customers if change is None else versions_at(customer_versions, change, owners)
+    owned = {"subscription": own.c.key, **{name: own.c[name] for name in _OWN}}
+    payer = {"time_zone": paying.c.time_zone, "billed_to": func.coalesce(paying.c.parent, paying.c.key)}
+    if keys is not None:
+        columns = {**owned, **payer}
+        both = select(*(columns[name].label(name) for name in TERMS)).where(own.c.key.in_(keys))
+        return read_frame(connection, both.join_from(own, paying, paying.c.key == own.c.customer), TERMS)
+    terms = read_frame(connection, select(*(column.label(name) for name, column in owned.items())), _OWNED)
+    known = select(paying.c.key.label("customer"), *(column.label(name) for name, column in payer.items()))
+    return terms.join(read_frame(connection, known, _PAYER), on="customer", validate="m:1").select(TERMS.names())
 
 
 def _first_changes(connection: Connection, keys: Sequence[str]) -> dict[str, datetime]:

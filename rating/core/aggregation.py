@@ -82,7 +82,7 @@ def _summed(usage: Coverage, one: _Pass) -> pl.LazyFrame:
 def _collected(usage: Coverage, one: _Pass) -> pl.DataFrame:
     parts = [*_summed_by_subject(usage, one), *_summed_by_payer(usage, one)]
     # collected here: left lazy, the events would be read and summed again for every meter (measured)
-    return pl.concat(pl.collect_all(parts, engine="streaming"), how="diagonal")
+    return pl.concat(parts, how="diagonal").collect(engine=usage.usage.engine(one.meters))
 
 
 def _summed_by_subject(usage: Coverage, one: _Pass) -> list[pl.LazyFrame]:

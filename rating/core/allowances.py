@@ -18,7 +18,7 @@ from typing import Literal
 
 import polars as pl
 
-from rating.core.book import PriceBook
+from rating.core.book import PriceBook, of_book
 from rating.core.money import ZERO
 from rating.core.operators.allow import with_units_of_part
 from rating.core.proration import parts_of_periods
@@ -42,6 +42,7 @@ _WINDOW = ["window_interval", "window_intervals"]
 _ORDER = ["place", "time", "event", "day", "rate", "meter", "group", "size_from"]
 
 
+@of_book
 def rolls_over(book: PriceBook) -> bool:
     """Whether some allowance rolls over, so that rating a month needs the usage of the month before."""
     return not _rolling(book).is_empty()

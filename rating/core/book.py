@@ -1,8 +1,10 @@
 """The price book as the core reads it: plain values and frames, compiled from a catalog (rating/catalog)."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Literal
+from functools import wraps
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 import polars as pl
 
@@ -10,6 +12,8 @@ from rating.core.bands import Calendar
 from rating.core.expression import Expression
 from rating.core.prefixes import PrefixTable
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Aggregation = Literal[
     "count", "sum", "min", "max", "average", "latest", "unique_count", "percentile",
     "time_weighted", "weighted_sum", "rate_of_change", "high_water_mark",
@@ -114,6 +118,12 @@ class Chain:
         levels = {self.tier_level, *(step.level for step in (*self.before, *self.after))}
         return "event" if "event" in levels else "day" if "day" in levels else "line"
 
+    @property
+    def counts_parts(self) -> bool:
+        """Whether some step asks which part of the period is served."""
+        steps = (*self.before, *self.after)
+        return self.prorates_tiers or any(step.prorates or step.operator == "prorate" for step in steps)
+
 
 @dataclass(frozen=True)
 class PriceShape:
@@ -129,7 +139,7 @@ class PriceShape:
     prices: pl.DataFrame
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PriceBook:
     """A catalog version, ready to rate, in the frames of schema.py that have these names; `credits` is
     PLAN_CREDIT (credits/schema.py).
@@ -157,3 +167,19 @@ class PriceBook:
     credits: pl.DataFrame
     fees: pl.DataFrame
     entitlements: pl.DataFrame
+    made: dict[Hashable, Any] = field(init=False, default_factory=dict, compare=False, repr=False)  # see `of_book`
+
+
+def of_book(work: Callable[Concatenate[PriceBook, P], T]) -> Callable[Concatenate[PriceBook, P], T]:
+    """Keep with a book what `work` makes of it alone, and of arguments with a hash: many customers are rated by it, one
+    after the other."""
+
+    @wraps(work)
+    def kept(book: PriceBook, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        asked = (work, args, tuple(kwargs.items()))
+        if asked not in book.made:
+            book.made[asked] = work(book, *args, **kwargs)
+        made: T = book.made[asked]
+        return made
+
+    return kept

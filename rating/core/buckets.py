@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from rating.core.bands import DayClasses, day_classes
-from rating.core.book import PriceBook
+from rating.core.book import PriceBook, of_book
 from rating.core.schema import INSTANT, QUANTITY, property_column
 
 
@@ -57,16 +57,36 @@ def size_column(size: str) -> str:
 
 def boundaries(book: PriceBook, meters: Collection[str], start: datetime, end: datetime) -> Boundaries:
     """The boundaries of the prices of `meters` for events on [`start`, `end`)."""
+    edges = _edges_of(book, frozenset(meters))
+    return Boundaries(
+        versions=(start, *(at for at in edges.versions if start < at < end)),
+        clocks=edges.clocks,
+        days=tuple(day_classes(zone, book.calendars, used, start, end) for zone, used in edges.calendars),
+        sizes=edges.sizes,
+    )
+
+
+@dataclass(frozen=True)
+class _Edges:
+    """The boundaries at any time: as Boundaries, with the calendars of each zone's bands."""
+
+    versions: tuple[datetime, ...]
+    clocks: tuple[tuple[str, tuple[int, ...]], ...]
+    calendars: tuple[tuple[str, list[int]], ...]
+    sizes: tuple[tuple[str, tuple[Decimal, ...]], ...]
+
+
+@of_book
+def _edges_of(book: PriceBook, meters: frozenset[str]) -> _Edges:
     names = [shape.prices["price"] for shape in book.shapes if shape.meter in meters]
     priced = pl.concat(names).unique() if names else pl.Series("price", [], dtype=pl.String)
     rates = book.rates.filter(pl.col("price").is_in(priced.implode()))
-    instants = rates["effective_from"].unique().sort()
     windows = book.bands.filter(pl.col("rate").is_in(rates["rate"].implode()))
     zones = sorted(set(windows["zone"]))
-    return Boundaries(
-        versions=(start, *(at for at in instants if start < at < end)),
+    return _Edges(
+        versions=tuple(rates["effective_from"].unique().sort()),
         clocks=tuple((zone, _clock_edges(windows, zone)) for zone in zones),
-        days=tuple(day_classes(zone, book.calendars, _calendars(windows, zone), start, end) for zone in zones),
+        calendars=tuple((zone, _calendars(windows, zone)) for zone in zones),
         sizes=tuple((size, _size_edges(book, rates, size)) for size in sorted(set(rates["size"].drop_nulls()))),
     )
 

@@ -18,11 +18,13 @@ window (windows.py). Both are said by the chain: others look at neither.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import polars as pl
 
-from rating.core.book import Chain, Level, PriceBook, Step, Together
-from rating.core.money import ZERO, grouped_sum
+from rating.core.book import Chain, Level, PriceBook, Step, Together, of_book
+from rating.core.line_tiers import lines_of_tiers, sums, tier_rows, traced
+from rating.core.money import ZERO
 from rating.core.operations import described
 from rating.core.operators.allow import allow
 from rating.core.operators.clamp import clamp
@@ -31,13 +33,12 @@ from rating.core.operators.credit import credit
 from rating.core.operators.partition import largest
 from rating.core.operators.price import price, with_amount_of_one
 from rating.core.operators.prorate import prorate
-from rating.core.operators.tier import tier
+from rating.core.operators.tier import MODE, tier
 from rating.core.operators.weight import BEGINS, weight
-from rating.core.schema import AMOUNT, LINE, PAYER, TIER_AMOUNT, property_column
-from rating.core.windows import EARLIER, TOLD, Windows, with_so_far
+from rating.core.schema import AMOUNT, LINE, PAYER, property_column
+from rating.core.windows import EARLIER, Windows, with_so_far
 
 _KEYS: dict[Level, list[str]] = {"event": ["event", "time", "day"], "day": ["day"], "line": []}
-_TIER_NUMBERS = ("from_quantity", "to_quantity", "unit_amount", "per", "flat_amount", "percent")
 _POOL = [PAYER, "pool"]
 """The lines of one version of a price."""
 _TOGETHER: dict[Together, list[str]] = {
@@ -57,11 +58,11 @@ _TOGETHER: dict[Together, list[str]] = {
 
 @dataclass(frozen=True)
 class Charged:
-    """What usage came to. `lines`: one row a LINE with `quantity` (as metered), `events`, `amount` and `operations`.
-    `tiers`: one row a LINE and tier, TIER_AMOUNT beside it."""
+    """What usage came to by one chain. `lines`: one row a LINE with `quantity` (as metered), `events`, `amount`,
+    `operations`, and its NUMBER. `tiers`: for each number its tiers, in order (a list of TIER_AMOUNT)."""
 
-    lines: pl.LazyFrame
-    tiers: pl.LazyFrame
+    lines: pl.DataFrame
+    tiers: pl.Series
 
 
 @dataclass(frozen=True)
@@ -74,19 +75,47 @@ class Terms:
 
 
 def charge(usage: pl.LazyFrame, book: PriceBook, parts: pl.DataFrame, windows: Windows | None = None) -> list[Charged]:
-    """Run PRICED_USAGE through the chains of its rates, one result a chain. `parts` is PART of its payers. Usage of
-    the payers that `windows` has earlier fills tiers, and is not charged. Without `windows` nothing was earlier."""
+    """Run PRICED_USAGE through the chains of its rates, one result for each chain that has some. `parts` is PART of its
+    payers. Usage of the payers that `windows` has earlier fills tiers, and is not charged. Without `windows` nothing
+    was earlier.
+
+    In memory, the rows of lines take half the time that streaming takes (docs/decisions/0006-aggregate-first.md). Not
+    so chains that sum over windows, where an overflow would wrap silently, or that have a row for each event.
+    """
     terms = Terms(book, parts, windows)
-    return [_charge(_usage_of(usage, place, terms), chain, terms) for place, chain in enumerate(book.chains)]
+    known = usage.collect(engine="in-memory" if windows is None else "streaming")
+    used = book.rates.filter(pl.col("rate").is_in(known["rate"].unique().implode()))["chain"].unique().sort()
+    chains = [book.chains[place] for place in used]
+    few = [windows is None and chain.level == "line" and chain.tier_together == "row" for chain in chains]
+    rows = [_usage_of(known.lazy(), place, terms) for place in used]
+    tiers = [_tiers_of(*given, terms) for given in zip(rows, chains, few, strict=True)]
+    made = [lines_of_tiers(rows) for rows in _collected(tiers, few)]
+    lines = [_behind_tiers(own.lazy(), chain, terms) for (own, _), chain in zip(made, chains, strict=True)]
+    return [Charged(own, shown) for own, (_, shown) in zip(_collected(lines, few), made, strict=True)]
+
+
+def _collected(frames: Sequence[pl.LazyFrame], few: Sequence[bool]) -> list[pl.DataFrame]:
+    """The frames, those that are `few` rows in memory."""
+    made: dict[int, pl.DataFrame] = {}
+    engines: list[tuple[bool, Literal["in-memory", "streaming"]]] = [(True, "in-memory"), (False, "streaming")]
+    for is_few, engine in engines:
+        places = [place for place, one in enumerate(few) if one == is_few]
+        made |= zip(places, pl.collect_all([frames[place] for place in places], engine=engine), strict=True)
+    return [made[place] for place in range(len(frames))]
 
 
 def _usage_of(usage: pl.LazyFrame, chain: int, terms: Terms) -> pl.LazyFrame:
     book = terms.book
     if not book.chains[chain].goes_on:
         usage = _own(usage, terms)
-    rates = book.rates.lazy().filter(pl.col("chain") == chain).select("rate", "pool")
     quantity = pl.col("quantity").cast(AMOUNT)
+    rates = _rates_of(book, chain).lazy()
     return usage.join(rates, on="rate", validate="m:1").with_columns(quantity=quantity, metered=quantity)
+
+
+@of_book
+def _rates_of(book: PriceBook, chain: int) -> pl.DataFrame:
+    return book.rates.filter(pl.col("chain") == chain).select("rate", "pool")
 
 
 def _own(rows: pl.LazyFrame, terms: Terms) -> pl.LazyFrame:
@@ -95,20 +124,24 @@ def _own(rows: pl.LazyFrame, terms: Terms) -> pl.LazyFrame:
     return rows if windows is None or windows.earlier.is_empty() else rows.filter(pl.col(PAYER) < windows.own)
 
 
-def _charge(rows: pl.LazyFrame, chain: Chain, terms: Terms) -> Charged:
-    book, level = terms.book, chain.level
+def _tiers_of(rows: pl.LazyFrame, chain: Chain, is_few: bool, terms: Terms) -> pl.LazyFrame:
+    """The `tier_rows` that usage is split into. Where they are few, each row of usage is a line or a part of one, and
+    they are summed only where one line has several: see `lines_of_tiers`."""
+    level = chain.level
     for place, step in enumerate(chain.before):
         rows, level = _summed(rows, level, step.level), step.level
         rows = _behind(rows, step.together, step.level, f"{EARLIER}_{place}", chain, terms, step.operator == "allow")
         rows = _before(rows, step, place, terms).with_columns(pl.col("quantity").alias(f"after_{place}"))
     rows = _behind(_summed(rows, level, chain.tier_level), chain.tier_together, chain.tier_level, EARLIER, chain, terms)
-    tiers = _parts(priced(_own(rows, terms) if chain.goes_on else rows, chain, terms))
-    lines = _sums(tiers, LINE, ["quantity", "metered", "tier_amount", "amount"])
+    return tier_rows(priced(_own(rows, terms) if chain.goes_on else rows, chain, terms), is_summed=is_few)
+
+
+def _behind_tiers(lines: pl.LazyFrame, chain: Chain, terms: Terms) -> pl.LazyFrame:
+    """Lines behind the steps that act on their amounts, described."""
     finer = len(_finer(chain))
     for place, step in enumerate(chain.after[finer:], len(chain.before) + finer):
         lines = _on_line(lines, step, place, terms).with_columns(pl.col("amount").alias(f"after_{place}"))
-    shown = tiers.with_columns(amount="tier_amount").select(*LINE, *TIER_AMOUNT)
-    return Charged(described(lines, chain, book, terms.parts), shown)
+    return described(lines, chain, terms.book, terms.parts)
 
 
 def _behind(
@@ -212,19 +245,19 @@ def _tiered(rows: pl.LazyFrame, chain: Chain, terms: Terms) -> pl.LazyFrame:
         filled = positive.cum_sum().over(shared_by, order_by=_order_of_usage(chain.tier_level)) - positive
     elif chain.tier_level == "event" and BEGINS in rows.collect_schema():
         filled = pl.col(BEGINS).fill_null(ZERO).cast(AMOUNT)  # a part of an event goes on where the one before ended
-    tiers = with_amount_of_one(book.tiers.lazy().join(book.rates.lazy().select("rate", "per"), on="rate"))
-    modes = book.rates.lazy().select("rate", "tier_mode", "flat_when_unused", *_by(chain))
     parts = terms.parts.lazy() if chain.prorates_tiers else None
     if chain.goes_on:
         filled, quantity = filled + pl.col(EARLIER), quantity + pl.col(EARLIER)
         rows = rows.with_columns(earlier=EARLIER)
-    placed, once = rows.with_columns(filled=filled, basis=quantity), ["metered", "events", *_traced(rows)]
-    split = tier(placed, tiers, modes, once, parts, goes_on=chain.goes_on)
+    placed, once = rows.with_columns(filled=filled, basis=quantity), ["metered", "events", *traced(rows)]
+    split = tier(placed, _tiers_of_book(book).lazy(), once, parts, goes_on=chain.goes_on)
     return price(split).with_columns(tier_amount="amount")
 
 
-def _by(chain: Chain) -> list[str]:
-    return ["tiers_by"] if chain.prorates_tiers else []
+@of_book
+def _tiers_of_book(book: PriceBook) -> pl.DataFrame:
+    """TIER with `per` and MODE of its rate, and what one unit costs."""
+    return with_amount_of_one(book.tiers.join(book.rates.select("rate", "per", *MODE), on="rate", validate="m:1"))
 
 
 def _row_by_row(rows: pl.LazyFrame, step: Step, place: int, chain: Chain, book: PriceBook) -> pl.LazyFrame:
@@ -249,25 +282,9 @@ def _is_first(order: Sequence[str], key: Sequence[str]) -> pl.Expr:
     return pl.all_horizontal(one.fill_null(True) for one in firsts)
 
 
-def _parts(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """One row a LINE and tier."""
-    columns = ["quantity", "metered", "flat_count", "tier_amount", "amount"]
-    return _sums(rows, [*LINE, "tier"], columns, *[pl.col(c).first() for c in _TIER_NUMBERS])
-
-
 def _summed(rows: pl.LazyFrame, level: Level, coarser: Level) -> pl.LazyFrame:
     """Rows of `level` summed to a coarser one."""
     if level == coarser:
         return rows
     allowed = [name for name in rows.collect_schema() if name == "allowed"]
-    return _sums(rows, [*LINE, "pool", "size_from", *_KEYS[coarser]], ["quantity", "metered", *allowed])
-
-
-def _sums(rows: pl.LazyFrame, by: Sequence[str], columns: Sequence[str], *also: pl.Expr) -> pl.LazyFrame:
-    told = [pl.col(name).first() for name in rows.collect_schema() if name.startswith(TOLD)]
-    return grouped_sum(rows, by, [*columns, *_traced(rows)], pl.col("events").sum(), *told, *also)
-
-
-def _traced(rows: pl.LazyFrame) -> list[str]:
-    """The columns in which steps left what they made."""
-    return [name for name in rows.collect_schema() if name.startswith("after_")]
+    return sums(rows, [*LINE, "pool", "size_from", *_KEYS[coarser]], ["quantity", "metered", *allowed])

@@ -15,6 +15,14 @@ _KEY = "number and text"
 
 def numbered_keys(rows: pl.DataFrame, columns: Sequence[str]) -> tuple[pl.DataFrame, pl.Series]:
     """The different combinations of `columns`, with their number `key`, and the number of each row. Null is a value."""
+    code = codes(rows, columns)
+    firsts = code.arg_unique()
+    different = rows.select(columns)[firsts].with_row_index("key")
+    return different, _places(code, code.gather(firsts))
+
+
+def codes(rows: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
+    """An integer for each row, `code`: the same for the same combination of `columns`. Null is a value."""
     code, size = pl.repeat(0, rows.height, dtype=pl.Int64, eager=True), 1
     for name in columns:
         digit, values = _digits(rows[name])
@@ -23,9 +31,7 @@ def numbered_keys(rows: pl.DataFrame, columns: Sequence[str]) -> tuple[pl.DataFr
                 code, size = _digits(code)
                 assert size * values < _CODES_MAX, "as many rows as that are not in memory"
             code, size = digit if size == 1 else code * values + digit, size * values
-    firsts = code.arg_unique()
-    different = rows.select(columns)[firsts].with_row_index("key")
-    return different, _places(code, code.gather(firsts))
+    return code.alias("code")
 
 
 def sums_by_number_and_text(rows: pl.LazyFrame, number: str, text: str, sums: Iterable[pl.Expr]) -> pl.LazyFrame:

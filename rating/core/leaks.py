@@ -159,7 +159,7 @@ def _unsubscribed(known: Known) -> pl.DataFrame:
 def _idle(known: Known, served: pl.DataFrame, until: datetime) -> pl.DataFrame:
     """Subscriptions in force before `until`, to a plan with a metered price, without an event."""
     plans = pl.concat([pl.Series("plan", [], dtype=pl.String), *(shape.prices["plan"] for shape in known.book.shapes)])
-    numbered = with_numbers(known.subjects, known.usage.subjects)
+    numbered = with_numbers(known.subjects, known.usage)
     paying = subscribed_usage(known.usage.events, numbered, served).select(PAYER).unique().collect()
     metered = usage_payers(served).filter(pl.col("from") < until, pl.col("plan").is_in(plans.unique().implode()))
     used = metered.join(paying, on=PAYER, how="semi")

@@ -1,15 +1,16 @@
 """Charge lines: what a bill is made of. One line is one rated amount, rounded once, with its arithmetic inside it."""
 
-import hashlib
 from collections.abc import Sequence
 
 import polars as pl
 import polars_hash as plh
 
-from rating.core.book import PriceBook
+from rating.core.book import PriceBook, of_book
 from rating.core.chain import Charged
+from rating.core.keys import looked_up
+from rating.core.line_tiers import NUMBER
 from rating.core.money import ROUNDED, grouped_sum, overflow_checked, round_by_currency
-from rating.core.schema import AMOUNT, INSTANT, LINE, OPERATION, PAYER, QUANTITY, TIER_AMOUNT
+from rating.core.schema import AMOUNT, INSTANT, OPERATION, PAYER, QUANTITY, TIER_AMOUNT
 from rating.core.service_periods import with_payers
 from rating.core.subscriptions import plan_of_variant
 
@@ -51,101 +52,141 @@ CHARGE_LINE = pl.Schema(
     }
 )
 
-IDENTITY = (
-    "period",
-    "customer",
-    "subscription",
-    "item",
-    "plan",
-    "service_start",
-    "kind",
-    "price",
-    "price_version",
-    "window",
-    "adjustment",
-    "grant",
-    "pays",
-    "meter",
-    "group",
-    "adjusts",
-)
-"""What tells two lines of one run apart; the line's id is the SHA-256 of these as a JSON object (the instant in
-microseconds since 1970), 128 bits of it."""
+_OF_OWNER = ("period", "customer", "subscription", "item", "plan", "service_start")
+_OF_PRICE = ("price", "price_version", "window", "adjustment", "grant", "pays", "adjusts")
+_OF_OTHER_KINDS = ("adjustment", "grant", "pays", "adjusts")  # null for usage and fees
+IDENTITY = (*_OF_OWNER, *_OF_PRICE, "group", "kind", "meter")
+"""What tells two lines of one run apart. The line's id is made of the id of its owner, the id of its price and the
+rest: both are worked out once for many lines."""
 
 LINE_SUMS = pl.Schema({"currency": pl.String(), "lines": pl.Int64(), "amount": AMOUNT, "rounded_amount": ROUNDED})
 """One row is the sums of lines in one currency."""
 
-LINE_DIGEST = pl.Schema({"line": pl.Binary(), "own": pl.Binary()})
-"""One row is a line: its id, and the SHA-256 of all that it says."""
+LINE_ORDER = ["customer", "line"]
+"""The order of the lines of a run, in which their parts follow each other (api/parts.py): by customer, then by id."""
 
-_BEHIND_ALL = b"\xff" * 17
-_DIGESTED_TOGETHER = 500_000
 _SINCE_EVER = pl.datetime(1, 1, 1, time_zone="UTC", time_unit="us")
 
 
-def tiered_lines(charged: Charged, book: PriceBook, served: pl.DataFrame) -> pl.LazyFrame:
-    """One row for each tier of each line: the line's columns, the tier as a struct in `tiers`."""
-    details = charged.tiers.select(*LINE, pl.struct(pl.col(n).cast(t) for n, t in TIER_AMOUNT.items()).alias("tiers"))
-    lines = _describe(charged.lines, book, served)
-    return details.join(lines, on=LINE, nulls_equal=True, validate="m:1").select(CHARGE_LINE.names())
+def charge_lines(charged: Sequence[Charged], book: PriceBook, served: pl.DataFrame) -> pl.DataFrame:
+    """CHARGE_LINE in LINE_ORDER of what the chains of a book made of usage. `served` is SERVICE_PERIOD.
 
-
-def charge_lines(tiered: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
-    """CHARGE_LINE, sorted by id, from frames of `tiered_lines`.
-
-    The rows are sorted before they are gathered into lists: moving the lists afterwards takes several times as long.
+    What a line has of its payer and its rate is looked up by their numbers, once the order of lines is known.
     """
-    empty = pl.LazyFrame(schema={**CHARGE_LINE, "tiers": pl.Struct(TIER_AMOUNT)})
-    ordered = pl.concat([empty, *tiered]).sort("line", pl.col("tiers").struct.field("tier"))
-    once = [pl.col(name).first() for name in CHARGE_LINE if name not in ("line", "tiers")]
-    gathered = ordered.group_by("line", maintain_order=True).agg(*once, pl.col("tiers"))
-    return gathered.select(CHARGE_LINE.names())
-
-
-def _describe(lines: pl.LazyFrame, book: PriceBook, served: pl.DataFrame) -> pl.LazyFrame:
-    """The columns of CHARGE_LINE but its tiers, and PAYER and `rate`, for lines with their sums."""
-    named = lines.join(book.rates.lazy().drop("numbers"), on="rate", validate="m:1").join(
-        book.prices.lazy(), on="price", validate="m:1"
+    if not charged:
+        return CHARGE_LINE.to_frame()
+    lines, tiers = _together(charged)
+    owners, rates = _owners(served), _rates(book)
+    keys = pl.concat(
+        [
+            lines.select("group", "meter", pl.col("meter").pipe(_kind)),
+            looked_up(lines[PAYER], owners.select(PAYER, "place", "owner_id")),
+            looked_up(lines["rate"], rates.select("rate", "price_id")),
+        ],
+        how="horizontal",
     )
-    owned = named.join(with_payers(served).lazy(), on=PAYER, validate="m:1")
-    kinds = list(book.prices.select("rounding_digits", "rounding").unique().iter_rows())
-    described = owned.with_columns(
-        effective_from=pl.when(pl.col("effective_from") > _SINCE_EVER).then(pl.col("effective_from")),
-        kind=pl.when(pl.col("meter").is_null()).then(pl.lit("fee")).otherwise(pl.lit("usage")),
-        adjustment=pl.lit(None),
-        grant=pl.lit(None),
-        pays=pl.lit(None),
-        adjusts=pl.lit(None),
-        plan=plan_of_variant(),
-        service_start="from",
-        service_end="to",
+    named = keys.select("place", line=_line_id())
+    order = named.select(pl.arg_sort_by("place", "line")).to_series()
+    rows = lines[order]
+    described = pl.concat(
+        [
+            rows.drop("rate", PAYER, NUMBER),
+            keys.select("kind")[order],
+            named.select("line")[order],
+            looked_up(rows[PAYER], owners.drop("place", "owner_id")),
+            looked_up(rows["rate"], rates.drop("price_id")),
+        ],
+        how="horizontal",
+    )
+    rounded = round_by_currency("amount", "rounding_digits", "rounding", _roundings(book))
+    absent = [pl.lit(None, dtype=CHARGE_LINE[name]).alias(name) for name in _OF_OTHER_KINDS]
+    whole = described.with_columns(*absent, rounded_amount=rounded, tiers=tiers.gather(rows[NUMBER]))
+    return whole.select(CHARGE_LINE.names())
+
+
+def _together(charged: Sequence[Charged]) -> tuple[pl.DataFrame, pl.Series]:
+    """The lines of all chains, numbered on, and the tiers of each number."""
+    parts, first = [], 0
+    for one in charged:
+        parts.append(one.lines.with_columns(pl.col(NUMBER) + pl.lit(first, dtype=pl.UInt32)))
+        first += one.lines.height
+    # in one chunk: from several, lists are moved twenty times as slowly
+    return pl.concat(parts, rechunk=True), pl.concat([one.tiers for one in charged], rechunk=True)
+
+
+def _owners(served: pl.DataFrame) -> pl.DataFrame:
+    """What lines have of their PAYER, by its number; the `place` of its customer among all, and the id of all that."""
+    others = {"plan": plan_of_variant(), "service_start": pl.col("from"), "service_end": pl.col("to")}
+    same = ["customer", "billed_to", "subscription", "item", "period", "period_start", "period_end"]
+    owners = with_payers(served).select(PAYER, *same, **others)
+    return owners.with_columns(place=pl.col("customer").rank("dense"), owner_id=_id_of(_OF_OWNER))
+
+
+@of_book
+def _rates(book: PriceBook) -> pl.DataFrame:
+    """What lines have of their rate, by its number; the digits that they are rounded to, and the id of all that."""
+    prices = book.prices.select("price", "currency", "model", "rounding", "rounding_digits")
+    rates = book.rates.join(prices, on="price", validate="m:1", maintain_order="left").with_columns(
         price_version=pl.col("version"),
-        rounded_amount=round_by_currency("amount", "rounding_digits", "rounding", kinds),
+        effective_from=pl.when(pl.col("effective_from") > _SINCE_EVER).then(pl.col("effective_from")),
     )
-    columns = [pl.col(n).cast(t) for n, t in CHARGE_LINE.items() if n not in ("line", "tiers")]
-    return with_line_ids(described.select(PAYER, "rate", *columns))
+    ids = rates.with_columns(pl.lit(None, dtype=CHARGE_LINE[name]).alias(name) for name in _OF_OTHER_KINDS)
+    columns = ["rate", "price", "price_version", "effective_from", "window", "size", *prices.columns[1:]]
+    return ids.with_columns(price_id=_id_of(_OF_PRICE)).select(*columns, "price_id")
+
+
+def _roundings(book: PriceBook) -> list[tuple[int, str]]:
+    return list(book.prices.select("rounding_digits", "rounding").unique().iter_rows())
+
+
+def _kind(meter: pl.Expr) -> pl.Expr:
+    return pl.when(meter.is_null()).then(pl.lit("fee")).otherwise(pl.lit("usage")).alias("kind")
+
+
+def ordered(lines: pl.DataFrame) -> pl.DataFrame:
+    """`lines` (CHARGE_LINE) in LINE_ORDER."""
+    return lines if in_order(lines) else lines.sort(LINE_ORDER)
+
+
+def in_order(lines: pl.DataFrame) -> bool:
+    """Whether lines are in LINE_ORDER, and each has an id of its own."""
+    customer, line = pl.col("customer"), pl.col("line")
+    follows = (customer > customer.shift()) | ((customer == customer.shift()) & (line > line.shift()))
+    return bool(lines.select(follows.all()).item())  # of the first row, which follows none, it is null
 
 
 def with_line_ids(lines: pl.LazyFrame) -> pl.LazyFrame:
     """Add `line` to rows that have all columns of IDENTITY."""
+    named = lines.with_columns(owner_id=_id_of(_OF_OWNER), price_id=_id_of(_OF_PRICE))
+    return named.with_columns(line=_line_id()).drop("owner_id", "price_id")
+
+
+def _id_of(columns: Sequence[str]) -> pl.Expr:
+    """128 bits of the SHA-256 of columns as a JSON object, an instant in microseconds since 1970."""
     since_1970 = pl.col("service_start").cast(INSTANT).to_physical()  # no text of an instant changes with a library
-    content = pl.struct(*(since_1970 if name == "service_start" else name for name in IDENTITY))
-    content = content.struct.json_encode().alias("content")
-    return lines.with_columns(line=plh.concat_str(content).chash.sha2_256().str.slice(0, 32))
+    content = pl.struct(*(since_1970 if name == "service_start" else name for name in columns))
+    return plh.concat_str(content.struct.json_encode().alias("content")).chash.sha2_256().str.slice(0, 32)
+
+
+def _line_id() -> pl.Expr:
+    """The same of both ids, the group, which is a JSON object, the kind and the meter, one behind the other."""
+    kind = pl.concat_str("kind", pl.lit(":"))
+    content = plh.concat_str("owner_id", "price_id", "group", kind, pl.col("meter").fill_null(""))
+    return content.chash.sha2_256().str.slice(0, 32)
 
 
 @overflow_checked()
 def totals(lines: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
     """One row a `currency`: the `lines`, their exact `amount` and `rounded_amount`, and the `drift` between them: the
     sum of the rounded amounts less the rounded sum of the exact ones (to the minor unit, half away from zero)."""
-    return totals_of_sums([sums_of(lines)], book)
+    return _totals(sums_of(lines), book)
 
 
 @overflow_checked()
 def sums_of(lines: pl.DataFrame) -> pl.DataFrame:
     """LINE_SUMS of lines."""
     sums = grouped_sum(lines.lazy(), ["currency"], ["amount", "rounded_amount"], pl.len().cast(pl.Int64).alias("lines"))
-    return sums.select(LINE_SUMS.names()).collect().cast(LINE_SUMS)
+    return sums.select(LINE_SUMS.names()).cast(LINE_SUMS).collect(engine="in-memory")
 
 
 @overflow_checked()
@@ -153,40 +194,21 @@ def totals_of_sums(parts: Sequence[pl.DataFrame], book: PriceBook) -> pl.DataFra
     """The totals of lines of which each of `parts` (LINE_SUMS) has some."""
     every = pl.concat([LINE_SUMS.to_frame(), *parts]).lazy()
     sums = grouped_sum(every, ["currency"], ["amount", "rounded_amount"], pl.col("lines").sum())
-    digits = pl.concat([book.prices, book.adjustments], how="diagonal").select("currency", "currency_digits").unique()
-    known = sums.join(digits.lazy(), on="currency", how="left", validate="1:1")
+    return _totals(sums.collect(engine="in-memory"), book)
+
+
+def _totals(sums: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
+    """`sums` is LINE_SUMS, one row a currency."""
+    digits = _currency_digits(book)
+    known = sums.lazy().join(digits.lazy(), on="currency", how="left", validate="1:1")
     kinds = [(int(digit), "half_away_from_zero") for digit in digits["currency_digits"].unique()]
     moded = known.with_columns(mode=pl.lit("half_away_from_zero"))
     rounded = round_by_currency("amount", "currency_digits", "mode", kinds)
-    return (
-        moded.with_columns(drift=pl.col("rounded_amount") - rounded)
-        .drop("currency_digits", "mode")
-        .sort("currency")
-        .collect()
-    )
+    drifted = moded.with_columns(drift=pl.col("rounded_amount") - rounded)
+    made = drifted.select("currency", "amount", "rounded_amount", "lines", "drift")
+    return made.sort("currency").collect(engine="in-memory")
 
 
-def digest(lines: pl.DataFrame) -> str:
-    """SHA-256 over the SHA-256 of each line as JSON, in the order of their ids: equal for equal lines whatever wrote or
-    ordered them."""
-    return digest_of_parts([line_digests(lines)])
-
-
-def line_digests(lines: pl.DataFrame) -> pl.DataFrame:
-    """LINE_DIGEST of lines."""
-    content = pl.struct(CHARGE_LINE.names()).struct.json_encode().alias("content")
-    each = lines.lazy().select("line", own=plh.concat_str(content).chash.sha2_256())
-    return each.select(pl.all().str.decode("hex")).collect(engine="streaming")
-
-
-def digest_of_parts(parts: Sequence[pl.DataFrame]) -> str:
-    """The digest of lines of which each of `parts` (LINE_DIGEST) has some: a sixteenth of the ids at a time, so that
-    many lines need no second copy."""
-    hasher = hashlib.sha256()
-    for first in range(0, 256, 16):
-        bounds = [pl.lit(bytes([end]) if end < 256 else _BEHIND_ALL) for end in (first, first + 16)]
-        sixteenth = [part.filter(pl.col("line") >= bounds[0], pl.col("line") < bounds[1]) for part in parts]
-        ordered = pl.concat([LINE_DIGEST.to_frame(), *sixteenth]).sort("line")
-        for some in ordered.iter_slices(_DIGESTED_TOGETHER):
-            hasher.update("".join(some["own"].bin.encode("hex")).encode())
-    return hasher.hexdigest()
+@of_book
+def _currency_digits(book: PriceBook) -> pl.DataFrame:
+    return pl.concat([book.prices, book.adjustments], how="diagonal").select("currency", "currency_digits").unique()

@@ -34,7 +34,7 @@ def marginal_amounts(usage: pl.DataFrame, book: PriceBook, *, no_refunds: bool =
     nothing = {"event": pl.lit(None, dtype=pl.Int64), "time": pl.lit(None, dtype=INSTANT)}
     alone = prefixes.with_columns(pl.col("prefix").alias(PAYER), **nothing)
     made = pl.concat([one.lines.select(*LINE, "amount") for one in charge(_priced(alone), book, PART.to_frame())])
-    amounts = made.rename({PAYER: "prefix"}).collect()
+    amounts = made.rename({PAYER: "prefix"})
     found = prefixes.join(amounts, on=["prefix", *LINE[1:]], nulls_equal=True, validate="1:1", maintain_order="left")
     before = pl.col("amount").shift(1).over(LINE).fill_null(ZERO)
     return found.select(*LINE, "event", amount=(pl.col("amount") - before).cast(AMOUNT))

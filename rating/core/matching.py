@@ -8,7 +8,7 @@ import polars as pl
 
 from rating.core.bands import rates_in_force
 from rating.core.bands_split import lasts, longest, split
-from rating.core.book import Level, Meter, PriceBook, PriceShape
+from rating.core.book import Level, Meter, PriceBook, PriceShape, of_book
 from rating.core.buckets import Boundaries, boundaries, clock_column, day_column, instants, size_column, with_buckets
 from rating.core.coverage import period_lengths, with_day
 from rating.core.metering import adds_up, converted, is_exact, measured, metered_events
@@ -72,7 +72,12 @@ def needs_events(meter: Meter, book: PriceBook) -> bool:
 
 def level_of(meter: Meter, book: PriceBook) -> Level:
     """The finest level at which some price of the meter needs its usage."""
-    prices = [shape.prices["price"] for shape in book.shapes if shape.meter == meter.key]
+    return _level_of(book, meter.key)
+
+
+@of_book
+def _level_of(book: PriceBook, meter: str) -> Level:
+    prices = [shape.prices["price"] for shape in book.shapes if shape.meter == meter]
     chains = book.rates.filter(pl.col("price").is_in(pl.concat(prices).implode()))["chain"].unique()
     levels = {book.chains[chain].level for chain in chains}
     return next(level for level in ("event", "day", "line") if level in levels)
@@ -96,29 +101,36 @@ def match_meter(
     `metered` has the `quantity` of a meter that adds up, else readings. Shapes are tried from the most matched
     dimensions to the fewest; what one takes, the next does not see.
     """
-    shapes = sorted(
-        (s for s in book.shapes if s.meter == meter.key), key=lambda s: (-len(s.match), s.match, s.group_by)
-    )
     rest, priced, unpriced = metered, [], []
-    for shape in shapes:
+    for shape, prices in _matching(book, meter.key):
         keys = ["plan", *_columns(shape.match)]
-        matched = rest.join(_match_keys(shape, book), on=keys, nulls_equal=True, validate="m:1")
-        in_force = pl.col("version_from") >= pl.col("first_effective_from")
-        priced.append(_price_shape(matched.filter(in_force), shape, meter, book, edges, served))
-        unpriced.append(_unpriced(matched.filter(~in_force), meter, served))
-        rest = rest.join(_match_keys(shape, book), on=keys, how="anti", nulls_equal=True)
+        matched = rest.join(prices.lazy(), on=keys, nulls_equal=True, validate="m:1")
+        if (prices["first_effective_from"] > edges.versions[0]).any():  # else each has a rate for all of the usage
+            in_force = pl.col("version_from") >= pl.col("first_effective_from")
+            unpriced.append(_unpriced(matched.filter(~in_force), meter, served))
+            matched = matched.filter(in_force)
+        priced.append(_price_shape(matched, shape, meter, book, edges, served))
+        rest = rest.join(prices.lazy(), on=keys, how="anti", nulls_equal=True)
     return Matched(priced, [*unpriced, _unpriced(rest, meter, served)])
+
+
+@of_book
+def _matching(book: PriceBook, meter: str) -> list[tuple[PriceShape, pl.DataFrame]]:
+    """The shapes of a meter in the order in which they are tried, with their `_match_keys`."""
+    shapes = [shape for shape in book.shapes if shape.meter == meter]
+    ordered = sorted(shapes, key=lambda shape: (-len(shape.match), shape.match, shape.group_by))
+    return [(shape, _match_keys(shape, book)) for shape in ordered]
 
 
 def _columns(dimensions: Sequence[str]) -> list[str]:
     return [property_column(d) for d in dimensions]
 
 
-def _match_keys(shape: PriceShape, book: PriceBook) -> pl.LazyFrame:
+def _match_keys(shape: PriceShape, book: PriceBook) -> pl.DataFrame:
     """The shape's prices under the usage's column names, with the instant from which each price has a rate."""
     first = book.rates.group_by("price").agg(first_effective_from=pl.col("effective_from").min())
     prices = shape.prices.join(first, on="price", validate="m:1")
-    return prices.lazy().rename({d: property_column(d) for d in shape.match})
+    return prices.rename({d: property_column(d) for d in shape.match})
 
 
 def _price_shape(
@@ -159,6 +171,7 @@ def _gathered(rows: pl.LazyFrame, meter: Meter, by: Sequence[str], served: pl.Da
     return converted(gathered, meter)
 
 
+@of_book
 def carried_properties(book: PriceBook) -> list[str]:
     """The usage columns that steps of chains read of each event."""
     steps = [step for chain in book.chains for step in (*chain.before, *chain.after)]
@@ -177,16 +190,24 @@ def _group(dimensions: Sequence[str]) -> pl.Expr:
 
 def _choose_rate(usage: pl.LazyFrame, book: PriceBook, edges: Boundaries) -> pl.LazyFrame:
     """Add `rate`, `chain` and `size_from`: of the version in force at the bucket, the band that holds there if any."""
-    outside = book.rates.lazy().filter(pl.col("window").is_null())
-    versions = outside.select("rate", "price", "cell", "effective_from", "effective_to")
     in_force = (pl.col("version_from") >= pl.col("effective_from")) & (pl.col("version_from") < pl.col("effective_to"))
-    chosen = usage.join(versions, on=["price", "cell"]).filter(in_force)
+    chosen = usage.join(_versions(book).lazy(), on=["price", "cell"]).filter(in_force)
     if edges.clocks:
-        chosen = _in_band(chosen, book, edges)
-    sized = chosen.join(book.rates.lazy().select("rate", "chain", "size"), on="rate", validate="m:1")
+        banded = _in_band(chosen.drop(_OF_RATE), book, edges)
+        chosen = banded.join(book.rates.lazy().select("rate", *_OF_RATE), on="rate", validate="m:1")
     sizes = [pl.when(pl.col("size") == s).then(pl.col(size_column(s))) for s, _ in edges.sizes]
     size_from = pl.coalesce(sizes) if sizes else pl.lit(None)
-    return sized.with_columns(size_from=size_from.cast(QUANTITY))
+    return chosen.with_columns(size_from=size_from.cast(QUANTITY))
+
+
+_OF_RATE = ["chain", "size"]
+
+
+@of_book
+def _versions(book: PriceBook) -> pl.DataFrame:
+    """The rates outside the bands, and when each is in force."""
+    outside = book.rates.filter(pl.col("window").is_null())
+    return outside.select("rate", "price", "cell", "effective_from", "effective_to", *_OF_RATE)
 
 
 def _in_band(chosen: pl.LazyFrame, book: PriceBook, edges: Boundaries) -> pl.LazyFrame:

@@ -10,6 +10,7 @@ with more than 12 decimals on a quantity with 9 is rounded at the 21st decimal, 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
+from functools import cache
 
 import polars as pl
 
@@ -25,13 +26,21 @@ class AmountOverflow(ArithmeticError):
     """An amount does not fit 17 digits before the point; nothing was rounded or wrapped, the run has no result."""
 
 
+_SAID_OF_OVERFLOW = (
+    "overflow",
+    "conversion from",
+    "can't fit values with 39 digits",  # of a sum in memory that has one row; a panic
+    "division by zero Decimal",  # of a sum in memory that has several
+)
+
+
 @contextmanager
 def overflow_checked() -> Iterator[None]:
     """Raises AmountOverflow where a query of the block says that a number does not fit."""
     try:
         yield
-    except (pl.exceptions.ComputeError, pl.exceptions.InvalidOperationError) as error:
-        if "overflow" in str(error) or "conversion from" in str(error):
+    except (pl.exceptions.ComputeError, pl.exceptions.InvalidOperationError, pl.exceptions.PanicException) as error:
+        if any(said in str(error) for said in _SAID_OF_OVERFLOW):
             raise AmountOverflow(f"an amount or quantity does not fit 17 digits before the point: {error}") from error
         raise
 
@@ -136,10 +145,12 @@ def grouped_sum(frame: pl.LazyFrame, by: Sequence[str], columns: Sequence[str], 
     return summed.with_columns(checked).drop([f"{c}__coarse" for c in columns], "__rows")
 
 
+@cache
 def _whole(column: str) -> pl.Expr:
     return pl.col(column).truncate(0).cast(pl.Decimal(38, 0))
 
 
+@cache
 def _checked(column: str) -> pl.Expr:
     gap = (_whole(column) - pl.col(f"{column}__coarse")).abs()
     wrapped = gap > (pl.col("__rows") + 1).cast(pl.Decimal(38, 0))

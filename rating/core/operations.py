@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 import polars as pl
 
 from rating.core.book import Chain, PriceBook
+from rating.core.line_tiers import NUMBER
 from rating.core.money import plain_text
 from rating.core.operators.prorate import SHOWN
 from rating.core.schema import LINE, OPERATION, PAYER, QUANTITY
@@ -12,8 +13,8 @@ from rating.core.windows import EARLIER, PLAN_EARLIER, PLAN_UNITS
 
 
 def described(lines: pl.LazyFrame, chain: Chain, book: PriceBook, parts: pl.DataFrame) -> pl.LazyFrame:
-    """LINE, `quantity` as metered, `events`, `amount` and `operations` of lines behind all steps of their chain. It
-    takes PART."""
+    """LINE, NUMBER, `quantity` as metered, `events`, `amount` and `operations` of lines behind all steps of their
+    chain. It takes PART."""
     of_rate = [*(["tiers_by"] if chain.prorates_tiers else []), *(_WINDOW if chain.goes_on else [])]
     numbered = lines.join(book.rates.lazy().select("rate", "numbers", *of_rate), on="rate", validate="m:1")
     for place, step in enumerate(chain.before):
@@ -26,7 +27,7 @@ def described(lines: pl.LazyFrame, chain: Chain, book: PriceBook, parts: pl.Data
     steps = list(_steps(chain, columns))
     trace = pl.concat_list(steps) if steps else pl.lit([], dtype=pl.List(pl.Struct(OPERATION)))
     quantity = pl.col("metered").cast(QUANTITY)
-    return numbered.select(*LINE, "events", "amount", quantity=quantity, operations=trace)
+    return numbered.select(*LINE, NUMBER, "events", "amount", quantity=quantity, operations=trace)
 
 
 _WINDOW = ["window_interval", "window_intervals"]

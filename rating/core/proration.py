@@ -15,6 +15,7 @@ from typing import Literal
 
 import polars as pl
 
+from rating.core.book import PriceBook
 from rating.core.schema import PAYER
 from rating.core.service_periods import with_payers
 
@@ -24,7 +25,12 @@ PART = pl.Schema({PAYER: pl.UInt32(), "by": pl.String(), "served": pl.Int64(), "
 """One row is the part `served` / `whole` of its period that one payer is served for, by one way of counting; in
 microseconds or days."""
 
-_SPANS = {"served": ("from", "to"), "whole": ("period_start", "period_end")}
+_SPANS = {"served": ("from", "to"), "whole": ("whole_start", "whole_end")}
+
+
+def parts_for(book: PriceBook, served: pl.DataFrame) -> pl.DataFrame:
+    """PART for the chains of a book; none where they do not ask."""
+    return parts_of_periods(served) if any(chain.counts_parts for chain in book.chains) else PART.to_frame()
 
 
 def parts_of_periods(served: pl.DataFrame) -> pl.DataFrame:

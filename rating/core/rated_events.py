@@ -37,7 +37,7 @@ from rating.core.line_pieces import PRICED_TIER, Parts, parts_of, pieces, whole_
 from rating.core.metering import converted
 from rating.core.money import grouped_sum
 from rating.core.periods import Month
-from rating.core.proration import PART, parts_of_periods
+from rating.core.proration import parts_for
 from rating.core.schema import AMOUNT, INSTANT, LINE, PAYER, QUANTITY
 from rating.core.service_periods import Due, service_periods, usage_payers
 from rating.core.subjects import Usage, with_numbers
@@ -70,10 +70,10 @@ def rated_events(
     """RATED_EVENT of `lines`, the CHARGE_LINE that `rating.rate` has made of the same arguments; in frames
     of some meter's events, in no order that means anything; a line may be in several frames."""
     served = service_periods(subscriptions, due)
-    terms = Terms(book, parts_of_periods(served) if any(map(_prorates, book.chains)) else PART.to_frame())
+    terms = Terms(book, parts_for(book, served))
     start, end = scan_bounds(served, due)
     in_scan = usage.between(start, end).events
-    paid = subscribed_usage(in_scan, with_numbers(subjects, usage.subjects), served)
+    paid = subscribed_usage(in_scan, with_numbers(subjects, usage), served)
     numbered = lines.with_row_index("owner").with_columns(pl.col("owner").cast(pl.Int32))
     made_of = _parts_of_lines(numbered)
     narrow = numbered.select("owner", "quantity", "amount", "events", *_NAMES).rechunk()
@@ -101,11 +101,6 @@ def rated_events(
         told = own.join(numbered.select("owner", "operations"), on="owner") if chain.goes_on else own
         yield from _named(_step_by_step(events, told, made_of, chain, served, terms), names)
     yield _without_events(numbered.filter(~pl.col("owner").is_in(pl.concat(found_lines).implode())))
-
-
-def _prorates(chain: Chain) -> bool:
-    """Whether tiers or included units are those of a part of the period."""
-    return chain.prorates_tiers or any(step.prorates for step in chain.before)
 
 
 class _Finer:

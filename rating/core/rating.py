@@ -21,12 +21,13 @@ from rating.core.credits.bills import NO_CREDITS, Credits, billed
 from rating.core.credits.burning import Burnt
 from rating.core.credits.units import with_credit_steps, without_credited_units
 from rating.core.gathering import Source, match_readings
-from rating.core.lines import CHARGE_LINE, charge_lines, digest, tiered_lines, totals
+from rating.core.line_digest import digest
+from rating.core.lines import CHARGE_LINE, charge_lines, in_order, totals
 from rating.core.matching import PRICED_USAGE, Matched, match_events, needs_events
 from rating.core.metering import CARRIED, carries, is_sum, unmetered_events
 from rating.core.money import grouped_sum, overflow_checked
 from rating.core.periods import Month
-from rating.core.proration import parts_of_periods
+from rating.core.proration import parts_for
 from rating.core.rounding import rounded_together
 from rating.core.schema import PAYER, QUANTITY
 from rating.core.service_periods import Due, periods_before, reported_bounds, service_periods
@@ -43,7 +44,7 @@ _UNPRICED_KEY = ["plan", "meter", "group"]
 
 @dataclass(frozen=True)
 class Rated:
-    """What a run came to: the lines, sorted by id, and everything that did not become a line."""
+    """What a run came to: the lines, in LINE_ORDER, and everything that did not become a line."""
 
     lines: pl.DataFrame  # CHARGE_LINE
     totals: pl.DataFrame  # currency, lines, amount, rounded_amount
@@ -56,7 +57,7 @@ class Rated:
 
 @dataclass(frozen=True)
 class RatedPart:
-    """What some of the customers came to: the lines, sorted by id, and their usage that no price covers."""
+    """What some of the customers came to: the lines, in LINE_ORDER, and their usage that no price covers."""
 
     lines: pl.DataFrame  # CHARGE_LINE
     unpriced: pl.DataFrame  # UNPRICED
@@ -95,11 +96,14 @@ def rate_part(
     due: Month | Due,
     carried: pl.LazyFrame | None = None,
     credits: Credits | None = None,
+    served: pl.DataFrame | None = None,
 ) -> RatedPart:
     """The same without what needs all customers at once: for those of `subjects` and `subscriptions`, who may be some
-    of them. What a customer comes to does not depend on the others. Raises AmountOverflow."""
+    of them. What a customer comes to does not depend on the others. `served` are the `service_periods`, where these
+    are known. Raises AmountOverflow."""
     with overflow_checked():
-        return _rated(usage, subjects, subscriptions, book, due, carried, credits or NO_CREDITS)
+        served = service_periods(subscriptions, due) if served is None else served
+        return _rated(usage, subjects, subscriptions, served, book, due, carried, credits or NO_CREDITS)
 
 
 def uncharged(
@@ -107,7 +111,7 @@ def uncharged(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The usage without a subscription, and the events that no meter counts, of all customers: see Rated."""
     reported = usage.between(*reported_bounds(due))
-    numbered = with_numbers(subjects, usage.subjects)
+    numbered = with_numbers(subjects, usage)
     unsubscribed, unmetered = reported.once(
         lambda: ("uncharged", book.meters, frame_key(numbered), frame_key(subscriptions.drop("plan"))),
         lambda: pl.collect_all(
@@ -124,6 +128,7 @@ def _rated(
     usage: Usage,
     subjects: pl.DataFrame,
     subscriptions: pl.DataFrame,
+    served: pl.DataFrame,
     book: PriceBook,
     due: Month | Due,
     carried: pl.LazyFrame | None,
@@ -132,43 +137,31 @@ def _rated(
     """Each stage is collected before the next one is built: a query of a few stages is planned several times as fast
     as one of all of them, and runs as fast."""
     book = with_credit_steps(book, credits)
-    served = service_periods(subscriptions, due)
-    numbered = with_numbers(subjects, usage.subjects)
+    numbered = with_numbers(subjects, usage)
     bounds = scan_bounds(served, due)
     matches = _matched(usage, numbered, served, book, bounds, carried)
-    priced, unpriced = pl.collect_all([_used(matches), _unpriced(matches)])
+    priced, unpriced = pl.collect_all([_used(matches), _unpriced(matches)], engine=usage.engine(book.meters))
     used = priced.lazy()
     before = _rolled_over(usage, numbered, subscriptions, book, served)
-    owed = pl.concat([used, unused(used, book, served), fee_usage(book, served)], how="diagonal").collect().lazy()
+    owed = pl.concat([used, unused(used, book, served), fee_usage(book, served, subscriptions)], how="diagonal")
+    owed = owed.collect(engine=usage.engine()).lazy()
     windows = windows_of(subscriptions, served, book)
     allowed, earlier = _allowed(owed, before, windows, _earlier(usage, numbered, windows, book), book, served)
     units = without_credited_units(allowed, credits, served, book)
-    lines = _lines(pl.concat([units.usage, *earlier], how="diagonal"), book, served, windows)
+    usage_of_lines = pl.concat([units.usage, *earlier], how="diagonal")
+    lines = charge_lines(charge(usage_of_lines, book, parts_for(book, served), windows), book, served)
     made = billed(adjusted(rounded_together(lines, book), served, book), credits, served, book, units.burnt)
     assert made.lines.schema == CHARGE_LINE
-    assert made.lines["line"].is_unique().all(), "a charge line's id must be unique"
+    assert in_order(made.lines), "a charge line's id must be unique"
     return RatedPart(made.lines, unpriced, made.burnt)
 
 
-def _lines(due: pl.LazyFrame, book: PriceBook, served: pl.DataFrame, windows: Windows | None) -> pl.DataFrame:
-    """CHARGE_LINE of usage and fees, each rounded by itself.
-
-    In memory, the rows of lines take half the time that streaming takes (docs/decisions/0006-aggregate-first.md). Not
-    so chains that sum over windows, where an overflow would wrap silently, or that have a row for each event.
-    """
-    charged = charge(due, book, parts_of_periods(served), windows)
-    tiered = [tiered_lines(part, book, served) for part in charged]
-    few = [windows is None and chain.level == "line" and chain.tier_together == "row" for chain in book.chains]
-    parts = [
-        *pl.collect_all([part for part, is_few in zip(tiered, few, strict=True) if is_few], engine="in-memory"),
-        *pl.collect_all([part for part, is_few in zip(tiered, few, strict=True) if not is_few], engine="streaming"),
-    ]
-    return charge_lines([part.lazy() for part in parts]).collect(engine="in-memory")
-
-
-def usage_bounds(subscriptions: pl.DataFrame, book: PriceBook, due: Month | Due) -> tuple[datetime | None, datetime]:
-    """The instants that hold every event that `rate` needs: [first, last); null: from the first on."""
-    served = service_periods(subscriptions, due)
+def usage_bounds(
+    subscriptions: pl.DataFrame, book: PriceBook, due: Month | Due, served: pl.DataFrame | None = None
+) -> tuple[datetime | None, datetime]:
+    """The instants that hold every event that `rate` needs: [first, last); null: from the first on. `served` are the
+    `service_periods`, where these are known."""
+    served = service_periods(subscriptions, due) if served is None else served
     start, end = scan_bounds(served, due)
     if carries(book.meters):
         return None, end
@@ -191,17 +184,21 @@ def _matched(
     """What was used in the periods of `served`, by the prices that it meets. `subjects` have numbers."""
     start, end = bounds
     in_scan = usage.between(start, end)
+    named = {shape.meter for shape in book.shapes}  # the others measure without charging
+    charging = [meter for meter in book.meters if meter.key in named]
+    together = [meter for meter in charging if is_sum(meter) and not needs_events(meter, book)]
+    sums = match_sums(coverage(in_scan, subjects, served), together, book, (start, end))
+    others = [meter for meter in charging if meter not in together]
+    if not others:
+        return sums
     paid = subscribed_usage(in_scan.events, subjects, served)
     known = pl.LazyFrame(schema=CARRIED) if carried is None else carried
     source = Source(paid, usage.events.filter(pl.col("time") < end), known, subjects, served)
-    named = {shape.meter for shape in book.shapes}  # the others measure without charging
-    summing = [meter for meter in book.meters if meter.key in named and is_sum(meter)]
-    alone = [meter for meter in summing if needs_events(meter, book)]
-    together = [meter for meter in summing if meter not in alone]
+    alone = [meter for meter in others if is_sum(meter)]
     return [
-        *match_sums(coverage(in_scan, subjects, served), together, book, (start, end)),
+        *sums,
         *match_events(paid, alone, served, book, (start, end)),
-        *match_readings(source, book.meters, book, (start, end)),
+        *match_readings(source, others, book, (start, end)),
     ]
 
 

@@ -13,7 +13,7 @@ advance, and the plan ended after ten days: an adjustment of -21.00 leaves 10.00
 
 import polars as pl
 
-from rating.core.lines import CHARGE_LINE, with_line_ids
+from rating.core.lines import CHARGE_LINE, ordered, with_line_ids
 from rating.core.money import grouped_sum, plain_text
 
 _SUMS = ["quantity", "amount", "rounded_amount"]
@@ -23,15 +23,15 @@ RESTATED = "restate"
 
 
 def posted(now: pl.DataFrame, billed: pl.DataFrame) -> pl.DataFrame:
-    """CHARGE_LINE to be posted, sorted by id, so that `billed` (CHARGE_LINE, of all runs that closed something) and
+    """CHARGE_LINE to be posted, in LINE_ORDER, so that `billed` (CHARGE_LINE, of all runs that closed something) and
     they sum to `now` (CHARGE_LINE of the same billing periods)."""
     paid = now.filter(pl.col("kind") == "credit")
     owed = now.filter(pl.col("kind") != "credit")
     known = billed.filter(pl.col("kind") != "credit")
     if known.is_empty():
-        return now.sort("line")
+        return ordered(now)
     new = owed.join(known, left_on="line", right_on=pl.coalesce("adjusts", "line"), how="anti")
-    return pl.concat([new, paid, _adjustments(owed, known)]).sort("line")
+    return ordered(pl.concat([new, paid, _adjustments(owed, known)]))
 
 
 def _adjustments(owed: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:

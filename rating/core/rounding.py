@@ -17,7 +17,8 @@ from decimal import Decimal
 
 import polars as pl
 
-from rating.core.book import PriceBook
+from rating.core.book import PriceBook, of_book
+from rating.core.lines import ordered
 from rating.core.money import ROUNDED, ZERO, round_by_currency
 from rating.core.schema import AMOUNT
 
@@ -59,18 +60,24 @@ def _floor(digits: int) -> pl.Expr:
 
 
 def rounded_together(lines: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
-    """`lines` (CHARGE_LINE of usage and fees) with those rounded together whose prices say so, sorted by id; each has
+    """`lines` (CHARGE_LINE of usage and fees) with those rounded together whose prices say so, in LINE_ORDER; each has
     a last operation `round` that tells so."""
-    for place, by in _TOGETHER.items():
-        prices = book.prices.filter(pl.col("rounding_place") == place).select("price", "rounding_digits")
-        together = lines.join(prices, on="price", validate="m:1")
+    for place, prices in _rounded_by_place(book).items():
+        together, by = lines.join(prices, on="price", validate="m:1"), _TOGETHER[place]
         if together.is_empty():
             continue
         shown = largest_remainder(together, [*by, *_KINDS], ["line"])
         operations = pl.concat_list("operations", pl.concat_list(_operation(place)))
         made = shown.with_columns(rounded_amount="rounded", operations=operations).select(lines.columns)
         lines = pl.concat([lines.join(made, on="line", how="anti"), made])
-    return lines.sort("line")
+    return ordered(lines)
+
+
+@of_book
+def _rounded_by_place(book: PriceBook) -> dict[str, pl.DataFrame]:
+    """The prices of each place at which lines are rounded together, where there are any, with their digits."""
+    found = {place: book.prices.filter(pl.col("rounding_place") == place) for place in _TOGETHER}
+    return {place: prices.select("price", "rounding_digits") for place, prices in found.items() if prices.height}
 
 
 def _operation(place: str) -> pl.Expr:

@@ -1,28 +1,41 @@
 """Usage whose subjects are integers: rating groups and joins events by number, and names come back with the results."""
 
 import hashlib
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import polars as pl
 
+from rating.core.book import Meter
 from rating.core.schema import SUBJECT_NUMBER
 
 T = TypeVar("T")
+FEW_EVENTS = 200_000
 
 
 @dataclass(frozen=True)
 class Usage:
     """`events` is `numbered_usage_schema` with the properties that are needed, all on [`start`, `end`), null where that
-    is not known; `subjects` is SUBJECT_NUMBERS, with a row for each subject of theirs."""
+    is not known; `subjects` is SUBJECT_NUMBERS, with a row for each subject of theirs. Of events that are in memory it
+    is known that they are no more than `events_max`."""
 
     events: pl.LazyFrame
     subjects: pl.LazyFrame
     start: datetime | None = None
     end: datetime | None = None
+    events_max: int | None = None
     passes: dict[Hashable, Any] | None = field(default=None, compare=False, repr=False)  # see `remembering`
+
+    def engine(self, meters: Iterable[Meter] = ()) -> Literal["in-memory", "streaming"]:
+        """That of Polars which is done first with a query of it: the streaming one takes milliseconds to begin.
+
+        In memory a sum that does not fit wraps silently (docs/decisions/0005-exact-amounts.md). So many properties of
+        events always fit; not so what expressions make of them.
+        """
+        is_few = self.events_max is not None and self.events_max <= FEW_EVENTS
+        return "in-memory" if is_few and all(meter.expression is None for meter in meters) else "streaming"
 
     def remembering(self) -> "Usage":
         """The same for who rates it several times: what passes over all events came to is kept (`once`)."""
@@ -61,9 +74,9 @@ def frame_key(frame: pl.DataFrame) -> Hashable:
     return hashlib.sha256(frame.hash_rows(seed=0).sort().to_numpy().tobytes()).digest()
 
 
-def with_numbers(named: pl.DataFrame, subjects: pl.LazyFrame) -> pl.DataFrame:
+def with_numbers(named: pl.DataFrame, usage: Usage) -> pl.DataFrame:
     """The rows of `named` whose `subject` has usage, with its SUBJECT_NUMBER; it is unique where `subject` is."""
-    return named.lazy().join(subjects, on="subject", validate="m:1").collect()
+    return named.lazy().join(usage.subjects, on="subject", validate="m:1").collect(engine=usage.engine())
 
 
 def with_names(numbered: pl.LazyFrame, subjects: pl.LazyFrame) -> pl.LazyFrame:

@@ -82,7 +82,7 @@ def monthly(
     window = pl.col("time").dt.truncate("1mo")
     ago = (start.year * 12 + start.month) - (window.dt.year().cast(pl.Int32) * 12 + window.dt.month().cast(pl.Int32))
     events = usage.events.filter(pl.col("time") - window < pl.lit(until - start)).with_columns(months_ago=ago)
-    numbered = with_numbers(subjects, usage.subjects).select(SUBJECT_NUMBER, "customer").lazy()
+    numbered = with_numbers(subjects, usage).select(SUBJECT_NUMBER, "customer").lazy()
     owned = events.join(numbered, on=SUBJECT_NUMBER, validate="m:1")
     by, meters = ["customer", "months_ago"], list(meters)
     sums = [

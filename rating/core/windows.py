@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from rating.core.book import Level, PriceBook, Together
+from rating.core.book import Level, PriceBook, Together, of_book
 from rating.core.cycles import cut_periods
 from rating.core.money import ZERO
 from rating.core.schema import INSTANT, PAYER
@@ -77,8 +77,7 @@ class Windows:
 
 def windows_of(subscriptions: pl.DataFrame, served: pl.DataFrame, book: PriceBook) -> Windows | None:
     """The windows of `served` (SERVICE_PERIOD); null where the book has none."""
-    rates, allowances = book.rates.select(_KIND), book.plan_allowances.select(_KIND)
-    kinds = pl.concat([rates, allowances]).drop_nulls().unique()
+    kinds = _kinds(book)
     if kinds.is_empty() or served.is_empty():
         return None
     own = usage_payers(served)
@@ -89,6 +88,12 @@ def windows_of(subscriptions: pl.DataFrame, served: pl.DataFrame, book: PriceBoo
         dated = _dated(usage_payers(everyone), kinds)
     owners = pl.struct(*_ITEM, *_KIND, "window_start").rank("dense").cast(pl.UInt32)
     return Windows(dated.with_columns(owner=owners).select(WINDOW.names()).cast(WINDOW), everyone, served.height)
+
+
+@of_book
+def _kinds(book: PriceBook) -> pl.DataFrame:
+    """The different windows of a book."""
+    return pl.concat([book.rates.select(_KIND), book.plan_allowances.select(_KIND)]).drop_nulls().unique()
 
 
 def filling(book: PriceBook) -> PriceBook:

@@ -1,8 +1,10 @@
 """Runs in parts: what they come to is the same in one part and in many, also when a crash came between two of them."""
 
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from starlette.testclient import TestClient
 
 from api.app import create_app
 from api.engine import Engine
-from api.making import Making
+from api.making import AHEAD, Making, made_ahead
 from api.parts import EVERYONE, Span, spans
 from api.settings import Settings
 from rating.core.schema import SUBSCRIPTION
@@ -257,3 +259,45 @@ def test_spans_tile_the_customers() -> None:
     assert spans(frame, 10) == [EVERYONE]
     assert spans(frame.clear(), 1) == [EVERYONE]
     assert spans(frame, 1)[0] == Span(None, "b")
+
+
+def test_what_is_made_ahead_comes_in_order_and_never_far_ahead() -> None:
+    begun: list[int] = []
+    taken = 0
+
+    def work(number: int) -> int:
+        begun.append(number)
+        assert len(begun) <= taken + AHEAD + 1
+        return number
+
+    for number in made_ahead([partial(work, number) for number in range(9)]):
+        assert number == taken
+        taken += 1
+    assert sorted(begun) == list(range(9))
+    assert list(made_ahead([])) == []
+
+
+def test_who_stops_taking_waits_for_what_is_being_made_and_begins_no_more() -> None:
+    begun: list[int] = []
+    done: list[int] = []
+
+    def work(number: int) -> int:
+        begun.append(number)
+        time.sleep(0.02)
+        done.append(number)
+        return number
+
+    with closing(made_ahead([partial(work, number) for number in range(20)])) as made:
+        assert next(made) == 0
+    assert sorted(begun) == sorted(done)
+    assert len(done) <= AHEAD + 1
+
+
+def test_a_part_that_fails_fails_where_it_is_taken() -> None:
+    def failing() -> int:
+        raise ValueError("the second")
+
+    made = made_ahead([lambda: 1, failing, lambda: 3])
+    assert next(made) == 1
+    with pytest.raises(ValueError, match="the second"):
+        next(made)

@@ -117,6 +117,19 @@ def test_a_customer_without_a_subscription_has_no_charges(sold: httpx2.Client) -
     assert (found["periods"], found["totals"], found["items"]) == ([], [], [])
 
 
+def test_what_is_recorded_between_two_questions_is_in_the_second(sold: httpx2.Client) -> None:
+    post(sold, event("1", data={"model": "big", "input_tokens": 1500}))
+    before = asked(sold)["items"]
+    grant = {"id": "gift", "amount": "5", "currency": "USD", "effective_at": "2026-10-01T00:00:00Z"}
+    assert sold.post("/v1/customers/acme/credits", json=grant).status_code == 201
+    granted = asked(sold)["items"]
+    assert {line["kind"] for line in granted} == {"fee", "usage", "credit"}
+    assert granted == run_of(sold, "2026-10") != before
+    more = {"customer": "acme", "plan": "pro", "starts_at": "2026-10-01T00:00:00Z"}
+    assert sold.put("/v1/subscriptions/more", json=more).status_code == 200
+    assert asked(sold)["items"] == run_of(sold, "2026-10") != granted
+
+
 def test_what_is_not_there_is_said(client: httpx2.Client, sold: httpx2.Client) -> None:
     assert sold.get("/v1/customers/nobody/charges/current").status_code == 404
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import polars as pl
 
-from rating.core.lines import CHARGE_LINE, digest
+from rating.core.line_digest import digest
+from rating.core.lines import CHARGE_LINE
 from tests.crash.ledger import Finding
 from tests.crash.server import Connection, Server
 

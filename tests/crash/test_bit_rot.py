@@ -18,7 +18,8 @@ from api.cli.doctor import _checks
 from api.engine import Engine
 from api.settings import Settings
 from api.usage import UsageQuery
-from rating.core.lines import CHARGE_LINE, digest
+from rating.core.line_digest import digest
+from rating.core.lines import CHARGE_LINE
 from store.customers import Customer
 from store.subscriptions import Subscription
 from tests.api.conftest import CATALOG, NOW, event

@@ -30,17 +30,19 @@ class Subscription:
     seats: Decimal = Decimal(1)
     seats_at_end: Decimal = Decimal(1)
     began_at: datetime | None = None  # when it was first charged for, where it did not begin with it
-    anchor: datetime | None = None
+    prices_before: frozenset[str] | None = None  # of the plan that it comes from, where it begins with a change of that
     before: "tuple[tuple[Subscription, Period], ...]" = ()  # the stretches of the same item in front of it
 
 
 @dataclass(frozen=True)
 class Period:
-    """A billing period that is no month of the calendar."""
+    """A billing period that is no month of the calendar; a part of a `whole` one where the cycle changes within it."""
 
     name: str
     start: datetime
     end: datetime
+    whole: tuple[datetime, datetime] | None = None
+    anchor: datetime | None = None  # of its cycle
 
     def __str__(self) -> str:
         return self.name
@@ -69,12 +71,18 @@ Key = tuple[str, str, int, int | None, str | None, str]  # subscription, price, 
 
 
 def line_id(subscription: Subscription, month: str | Period, service_start: datetime, **told: Any) -> str:
-    """The first half of the SHA-256 of what tells the line from others, as a JSON object in this order."""
-    names = ("kind", "price", "price_version", "window", "adjustment", "grant", "pays", "meter", "group", "adjusts")
-    content = {"period": str(month), "customer": subscription.customer, "subscription": subscription.key}
-    content |= {"item": subscription.item, "plan": subscription.plan, "service_start": _instant(service_start)}
-    content |= {name: told.get(name) for name in names}
-    text = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
+    """Hashed one behind the other: what its owner is as a hashed JSON object, the same of its price, its group, which
+    is a JSON object, its kind and its meter."""
+    owner = {"period": str(month), "customer": subscription.customer, "subscription": subscription.key}
+    owner |= {"item": subscription.item, "plan": subscription.plan, "service_start": _instant(service_start)}
+    names = ("price", "price_version", "window", "adjustment", "grant", "pays", "adjusts")
+    price = {name: told.get(name) for name in names}
+    ids = [_hashed(json.dumps(part, separators=(",", ":"), ensure_ascii=False)) for part in (owner, price)]
+    return _hashed("".join(ids) + told["group"] + f"{told['kind']}:{told.get('meter') or ''}")
+
+
+def _hashed(text: str) -> str:
+    """The first half of its SHA-256."""
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

@@ -12,7 +12,7 @@ ALLOWED = {
     "polars", "polars_hash", "rating", "re", "typing", "zoneinfo",
 }  # fmt: skip
 FRAME_IO = ("scan_", "read_", "sink_", "write_")
-TEXT_WITHOUT_A_FILE = {"write_csv"}  # called without a file it gives a string; lines.digest uses it
+TEXT_WITHOUT_A_FILE = {"write_csv"}  # called without a file it gives a string
 
 
 def imported_modules(path: Path) -> set[str]:

@@ -31,7 +31,7 @@ def test_an_event_outside_every_subscription_of_its_customer_is_reported(
     rows = [(f"s{i}", c, "p", "UTC", day(s), None if e is None else day(e)) for i, (c, s, e) in enumerate(terms)]
     rows_of_usage = [(s, day(n)) for s, n in events]
     usage = interned(pl.LazyFrame(rows_of_usage, schema={"subject": pl.String, "time": INSTANT}, orient="row"))
-    subjects = with_numbers(pl.DataFrame(list(CUSTOMER_OF.items()), schema=SUBJECT, orient="row"), usage.subjects)
+    subjects = with_numbers(pl.DataFrame(list(CUSTOMER_OF.items()), schema=SUBJECT, orient="row"), usage)
     subscriptions = plain_subscriptions(rows)
     got = unsubscribed_usage(usage, subjects, subscriptions, Month(2026, 10)).collect()
     expected: dict[str, int] = {}

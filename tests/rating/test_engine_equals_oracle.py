@@ -1,6 +1,7 @@
 """The frames against plain loops over `decimal.Decimal`, on generated catalogs, subscriptions and events."""
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -30,7 +31,8 @@ def run(
     if "shuffle" in how:
         usage = usage.collect().sample(fraction=1, shuffle=True, seed=how["shuffle"]).lazy()
     book, month = compile_catalog(catalog), parse_month(OCTOBER)
-    return rate(interned(usage), subject_frame(subs), subscription_frame(subs), book, month)
+    numbered = replace(interned(usage), events_max=how.get("events_max"))
+    return rate(numbered, subject_frame(subs), subscription_frame(subs), book, month)
 
 
 def line_key(line: dict[str, Any]) -> oracle.Key:
@@ -60,6 +62,15 @@ def test_the_order_of_events_changes_no_byte(
     document: dict[str, Any], given_events: list[dict[str, Any]], subs: list[oracle.Subscription], seed: int
 ) -> None:
     assert run(document, given_events, subs).digest == run(document, given_events, subs, shuffle=seed).digest
+
+
+@FEW
+@given(document=documents(), given_events=EVENTS, subs=subscriptions())
+def test_few_events_in_memory_come_to_the_same_bytes(
+    document: dict[str, Any], given_events: list[dict[str, Any]], subs: list[oracle.Subscription]
+) -> None:
+    in_memory = run(document, given_events, subs, events_max=len(given_events))
+    assert in_memory.digest == run(document, given_events, subs).digest
 
 
 @FEW

@@ -62,7 +62,7 @@ def test_the_bill_of_all_is_the_bills_of_each(
     document: dict[str, Any], given_events: Events, subs: Subscriptions
 ) -> None:
     alone = [run(document, given_events, [one]).lines for one in subs]
-    assert pl.concat(alone).sort("line").equals(run(document, given_events, subs).lines)
+    assert pl.concat(alone).sort("customer", "line").equals(run(document, given_events, subs).lines)
 
 
 LINEAR: dict[str, Any] = {

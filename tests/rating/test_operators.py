@@ -21,7 +21,6 @@ from rating.core.proration import PART
 from rating.core.schema import ALLOW, AMOUNT, CLAMP, COMPOSE, TIER, WEIGHT
 
 FIRST = datetime(2026, 10, 1, tzinfo=UTC)
-MODES = pl.Schema({"rate": pl.Int32(), "tier_mode": pl.String(), "flat_when_unused": pl.Boolean()})
 
 
 def rows(column: str, values: Sequence[Any], **more: Sequence[Any]) -> pl.LazyFrame:
@@ -206,8 +205,9 @@ def split(mode: str, quantity: Any, *, unused: bool = False, tiers: pl.DataFrame
     one = rows("quantity", [quantity], events=[given["events"]]).with_columns(
         **{name: pl.lit(value, dtype=AMOUNT) for name, value in columns.items()}
     )
-    modes = pl.LazyFrame([(0, mode, unused)], schema=MODES, orient="row")
-    made = tier(one, tiers.lazy(), modes, ["events"]).sort("tier").collect()
+    filled = {"tier_mode": mode, "flat_when_unused": unused, "tiers_by": None}
+    moded = tiers.lazy().with_columns(**{name: pl.lit(value) for name, value in filled.items()})
+    made = tier(one, moded, ["events"]).sort("tier").collect()
     assert set(made.columns) == {*TIER.names(), "quantity", "flat_count", "size_from", "events"}
     return [
         (t, str(q.normalize()), int(f), e)

@@ -1,6 +1,7 @@
 """Where amounts are rounded: by event, line, price or subscription; shown parts sum to what is shown as their sum."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -28,8 +29,16 @@ FIRST = datetime(2026, 10, 1, tzinfo=UTC)
 MODES = ["half_away_from_zero", "half_even", "up", "down"]
 
 
-def run(price: dict[str, Any], values: list[str], currency: str = "EUR") -> Rated:
-    meter = {"event_type": "e", "aggregation": "sum", "property": "n", "group_by": ["d"]}
+SUM = {"event_type": "e", "aggregation": "sum", "property": "n", "group_by": ["d"]}
+
+
+def run(
+    price: dict[str, Any],
+    values: list[str],
+    currency: str = "EUR",
+    meter: dict[str, Any] = SUM,
+    events_max: int | None = None,
+) -> Rated:
     document = {
         "tallystick": 1,
         "currencies": [currency],
@@ -43,7 +52,7 @@ def run(price: dict[str, Any], values: list[str], currency: str = "EUR") -> Rate
         for i, v in enumerate(values)
     ]
     subs = [oracle.Subscription("s", "acme", ("s",), "plan", "UTC", SINCE)]
-    usage = interned(usage_frame(events, catalog.declared_properties()))
+    usage = replace(interned(usage_frame(events, catalog.declared_properties())), events_max=events_max)
     terms = subject_frame(subs), subscription_frame(subs), compile_catalog(catalog), parse_month("2026-10")
     return rate(usage, *terms)
 
@@ -196,6 +205,10 @@ def test_the_largest_quantities_and_prices_are_exact(quantity: str, unit_amount:
     assert rated.lines["amount"].to_list() == [Decimal(expected)]
 
 
+IN_MEMORY = pytest.mark.parametrize("events_max", [None, 9], ids=["streaming", "few events in memory"])
+
+
+@IN_MEMORY
 @pytest.mark.parametrize(
     ("values", "unit_amount"),
     [
@@ -204,9 +217,21 @@ def test_the_largest_quantities_and_prices_are_exact(quantity: str, unit_amount:
         pytest.param(["1000000000000000"], "999999999999.999999999999", id="far beyond"),
     ],
 )
-def test_what_does_not_fit_is_an_error_and_never_a_number(values: list[str], unit_amount: str) -> None:
+def test_what_does_not_fit_is_an_error_and_never_a_number(
+    values: list[str], unit_amount: str, events_max: int | None
+) -> None:
     with pytest.raises(AmountOverflow):
-        run({"model": "per_unit", "versions": [{"unit_amount": unit_amount}]}, values)
+        run({"model": "per_unit", "versions": [{"unit_amount": unit_amount}]}, values, events_max=events_max)
+
+
+@IN_MEMORY
+def test_a_sum_of_what_expressions_make_of_events_does_not_wrap(events_max: int | None) -> None:
+    """Four times 2^126 units of the last decimal, about, are 2^128: what is left of that in 128 bits would fit."""
+    expression = {"expression": "n * 1000000000000000", "properties": {"n": "number"}}
+    meter = {"event_type": "e", "aggregation": "sum", **expression}
+    price = {"model": "per_unit", "versions": [{"unit_amount": "0.000001"}]}
+    with pytest.raises(AmountOverflow):
+        run(price, ["85070591730234.615865844"] * 4, meter=meter, events_max=events_max)
 
 
 @pytest.mark.parametrize("digits", [{}, {"rounding_digits": 4}])
@@ -216,6 +241,14 @@ def test_an_amount_near_the_limit_is_rounded_by_event(digits: dict[str, int]) ->
     assert shown(run(price, ["999999999999999.999900000"])) == [
         "9999999999999999.9990" if digits else "10000000000000000.0000"
     ]
+
+
+@pytest.mark.parametrize("lines", [1, 2])
+def test_a_line_whose_tiers_do_not_fit_together_is_an_error(lines: int) -> None:
+    """Each of the two tiers is 6 x 10^16."""
+    tiers = [{"up_to": 500_000_000_000_000, "unit_amount": "120"}, {"up_to": None, "unit_amount": "120"}]
+    with pytest.raises(AmountOverflow):
+        run({"model": "graduated", "versions": [{"tiers": tiers}]}, ["1000000000000000"] * lines)
 
 
 def test_lines_whose_sum_does_not_fit_are_an_error() -> None:

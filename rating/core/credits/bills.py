@@ -11,6 +11,7 @@ round to what is left of it, so that ten credits never round a paid line below z
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import polars as pl
 
@@ -18,7 +19,7 @@ from rating.core.book import PriceBook
 from rating.core.credits.burning import Burnt, Opening, burn
 from rating.core.credits.order import DEFAULT_ORDER, OrderKey
 from rating.core.credits.schema import BILL_LEDGER, BILLING_PERIOD, BURN, GRANT, RESET, RETURN, UNITS
-from rating.core.lines import CHARGE_LINE, with_line_ids
+from rating.core.lines import CHARGE_LINE, ordered, with_line_ids
 from rating.core.money import ROUNDED, ZERO, plain_text, round_by_currency
 from rating.core.schema import AMOUNT
 
@@ -40,6 +41,16 @@ class Credits:
     opening: pl.DataFrame | None = None
     periods: pl.DataFrame | None = None
 
+    @cached_property
+    def in_money(self) -> pl.DataFrame:
+        """The grants that pay lines."""
+        return self.grants.filter(pl.col("unit") != UNITS)
+
+    @cached_property
+    def in_units(self) -> pl.DataFrame:
+        """The grants that take usage off."""
+        return self.grants.filter(pl.col("unit") == UNITS)
+
     def of(self, customers: pl.Series) -> "Credits":
         """The credits of some customers only."""
         own = pl.col("customer").is_in(customers.unique().implode())
@@ -56,7 +67,7 @@ NO_CREDITS = Credits(GRANT.to_frame())
 
 @dataclass(frozen=True)
 class Billed:
-    """`lines` is CHARGE_LINE with the credit lines, sorted by id; `burnt` one ledger (BILL_LEDGER) for each end of a
+    """`lines` is CHARGE_LINE with the credit lines, in LINE_ORDER; `burnt` one ledger (BILL_LEDGER) for each end of a
     period and for money and units, where grants of that kind are."""
 
     lines: pl.DataFrame
@@ -67,14 +78,14 @@ def billed(
     lines: pl.DataFrame, credits: Credits, served: pl.DataFrame, book: PriceBook, before: Sequence[Burnt] = ()
 ) -> Billed:
     """Pay `lines` (CHARGE_LINE) from grants in money. `served` is SERVICE_PERIOD, `before` what was burnt already."""
-    money = credits.grants.filter(pl.col("unit") != UNITS)
+    money = credits.in_money
     if money.is_empty():
         return Billed(lines, [*before])
     burns = line_burns(lines, _billing_periods(served, credits))
     burnt = burnt_by_period(burns.with_columns(event=pl.lit(None)), money, credits, served)
     payments = [part.ledger.filter(pl.col("kind") == "burn") for part in burnt]
     paying = pl.concat([_credit_lines(part, lines, book) for part in payments] or [CHARGE_LINE.to_frame()])
-    return Billed(pl.concat([lines, paying]).sort("line"), [*before, *burnt])
+    return Billed(ordered(pl.concat([lines, paying])), [*before, *burnt])
 
 
 def burnt_by_period(burns: pl.DataFrame, grants: pl.DataFrame, credits: Credits, served: pl.DataFrame) -> list[Burnt]:

@@ -34,7 +34,7 @@ class UnitsBurnt:
 
 def with_credit_steps(book: PriceBook, credits: Credits) -> PriceBook:
     """The book, with CREDIT in front of the chains of all prices that grants in units may pay usage of."""
-    grants = credits.grants.filter(pl.col("unit") == UNITS)
+    grants = credits.in_units
     if grants.is_empty():
         return book
     prices = _payable_prices(book, grants)
@@ -69,7 +69,7 @@ def _payable_prices(book: PriceBook, grants: pl.DataFrame) -> pl.Series:
 
 def without_credited_units(usage: pl.LazyFrame, credits: Credits, served: pl.DataFrame, book: PriceBook) -> UnitsBurnt:
     """Burn grants in units for `usage` (PRICED_USAGE); `book` is `with_credit_steps`."""
-    grants = credits.grants.filter(pl.col("unit") == UNITS)
+    grants = credits.in_units
     if grants.is_empty():
         return UnitsBurnt(usage, [])
     places = [place for place, chain in enumerate(book.chains) if CREDIT in chain.before]

@@ -23,7 +23,7 @@ def price(rows: pl.LazyFrame) -> pl.LazyFrame:
     return rows.with_columns(amount=_by_unit() + flat + by_percent).drop("amount_of_one")
 
 
-def with_amount_of_one(tiers: pl.LazyFrame) -> pl.LazyFrame:
+def with_amount_of_one(tiers: pl.DataFrame) -> pl.DataFrame:
     """Add `amount_of_one` to TIER: what one unit costs, null where that is no exact decimal (0.36 per 3600)."""
     one = quotient(pl.col("unit_amount"), pl.col("per"))
     return tiers.with_columns(amount_of_one=pl.when(product(one, pl.col("per")) == pl.col("unit_amount")).then(one))

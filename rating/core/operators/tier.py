@@ -28,11 +28,16 @@ then 50.00 - 10.00.
 
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import cache
 
 import polars as pl
 
 from rating.core.money import ZERO, part, started
 from rating.core.schema import AMOUNT, PAYER, QUANTITY
+
+MODE = ("tier_mode", "flat_when_unused", "tiers_by")
+"""The columns of RATE that say how tiers are filled: whether usage of zero still pays the flat amount of the first one,
+and how tiers are prorated."""
 
 _ONE = pl.lit(Decimal(1), dtype=AMOUNT)
 
@@ -40,7 +45,6 @@ _ONE = pl.lit(Decimal(1), dtype=AMOUNT)
 def tier(
     rows: pl.LazyFrame,
     tiers: pl.LazyFrame,
-    modes: pl.LazyFrame,
     once: Sequence[str],
     parts: pl.LazyFrame | None = None,
     *,
@@ -48,13 +52,12 @@ def tier(
 ) -> pl.LazyFrame:
     """Split each row over the tiers of its rate: the columns of TIER beside it, and `flat_count`.
 
-    `rows` have `quantity`, `filled`, `basis`, `size_from`; `tiers` is TIER; `modes` has `rate`, `tier_mode` and
-    `flat_when_unused` (whether usage of zero still pays the first tier's flat amount). The tier quantities of a row add
+    `rows` have `quantity`, `filled`, `basis`, `size_from`; `tiers` is TIER with MODE. The tier quantities of a row add
     up to its quantity. A row of nothing keeps the tier that it would begin in, so that usage of zero is still a line.
     The columns `once` stay with the first of a row's tiers, and are zero in the others. With `parts` (PART) the tiers
-    are prorated by the `tiers_by` of `modes`. With `goes_on`, `filled` and `basis` of rows contain their `earlier`.
+    are prorated. With `goes_on`, `filled` and `basis` of rows contain their `earlier`.
     """
-    split = rows.rename({"quantity": "whole"}).join(modes, on="rate", validate="m:1").join(tiers, on="rate")
+    split = rows.rename({"quantity": "whole"}).join(tiers, on="rate")
     if parts is not None:
         split = _prorated(split, parts)
     lowest = pl.min_horizontal("filled", pl.col("filled") + pl.col("whole"))
@@ -67,7 +70,7 @@ def tier(
         counted = placed.filter(_reached()).with_columns(
             *columns, quantity=_part(), flat_count=_flat_count(_paid_once())
         )
-    return counted.drop("whole", "filled", "basis", "lowest", "highest", *modes.collect_schema().names()[1:])
+    return counted.drop("whole", "filled", "basis", "lowest", "highest", *MODE)
 
 
 def _behind(placed: pl.LazyFrame, once: Sequence[str]) -> pl.LazyFrame:
@@ -97,12 +100,14 @@ def _is_in(quantity: pl.Expr) -> pl.Expr:
     return ((pl.col("tier") == 0) | (quantity > pl.col("from_quantity"))) & (upper.is_null() | (quantity <= upper))
 
 
+@cache
 def _begins_here() -> pl.Expr:
     """Whether the interval (lowest, highest] begins in the tier."""
     above = (pl.col("tier") == 0) | (pl.col("lowest") >= pl.col("from_quantity"))
     return above & (pl.col("to_quantity").is_null() | (pl.col("lowest") < pl.col("to_quantity")))
 
 
+@cache
 def _reached() -> pl.Expr:
     size_from, lower, upper = (pl.col(c) for c in ("size_from", "from_quantity", "to_quantity"))
     size_falls_in = (size_from >= lower) & (upper.is_null() | (size_from < upper))  # the bucket's lower, exclusive edge
@@ -116,6 +121,7 @@ def _reached() -> pl.Expr:
     )
 
 
+@cache
 def _part() -> pl.Expr:
     top = pl.min_horizontal("highest", "to_quantity")  # a null `to_quantity` is ignored: the open tier
     bottom = pl.when(pl.col("tier") == 0).then(pl.col("lowest")).otherwise(pl.max_horizontal("lowest", "from_quantity"))
@@ -123,23 +129,27 @@ def _part() -> pl.Expr:
     return pl.when(pl.col("tier_mode") == "graduated").then(part).otherwise(pl.col("whole")).cast(AMOUNT)
 
 
+@cache
 def _paid_once() -> pl.Expr:
     """How many times a volume row pays the flat amount of its tier."""
     is_first = (pl.col("whole") > 0) & (pl.col("filled") == 0)
     return pl.when(is_first | pl.col("flat_when_unused")).then(_ONE).otherwise(ZERO)
 
 
+@cache
 def _begins_behind() -> pl.Expr:
     """Whether a row is the first one behind what was metered earlier."""
     return (pl.col("whole") > 0) & (pl.col("filled") == pl.col("earlier"))
 
 
+@cache
 def _is_left() -> pl.Expr:
     """Whether a volume row leaves the tier that what was metered earlier is in, and whose flat amount was paid."""
     leaves = _begins_behind() & (pl.col("earlier") > 0) & _is_in(pl.col("earlier"))
     return (pl.col("tier_mode") == "volume") & leaves
 
 
+@cache
 def _change_of_flat() -> pl.Expr:
     """The same behind what was metered earlier: for the tier that is reached, less that for the one that is left."""
     reached = pl.when(_begins_behind() & _is_in(pl.col("basis"))).then(_ONE).otherwise(ZERO)
@@ -162,6 +172,7 @@ def _flat_count(of_volume: pl.Expr) -> pl.Expr:
     )
 
 
+@cache
 def _repeats() -> pl.Expr:
     """Whether the tier is not the first one of its row."""
     return (pl.col("tier_mode") == "graduated") & ~_begins_here()
