@@ -55,7 +55,7 @@ def list_states(engine: TheEngine, key: Customer, after: After = None, limit: Li
     return json_response({"items": [_shown(state) for state in page], "next": following})
 
 
-@router.delete(f"{_STATES}/{{id}}", response_model=StateOut, responses=problems(404, 507))
+@router.delete(f"{_STATES}/{anything('id')}", response_model=StateOut, responses=problems(404, 507))
 def end_state(engine: TheEngine, key: Customer, id: Annotated[Key, Path(description="of a state")]) -> Response:
     """End a state. One that has ended stays as it is."""
     return json_response(_shown(engine.signalling.states.end(key, id)))
