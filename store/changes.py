@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, Select, Subquery, Table, and_, func, 
 
 from store.database import chunks, reading
 from store.errors import NotReproducible
+from store.quota_tables import customer_states
 from store.tables import changes, customer_versions, subject_versions, subscription_changes, subscription_versions
 
 Now: TypeAlias = Callable[[], datetime]
@@ -45,7 +46,7 @@ class Changes:
 
     def changed_customers(self, since: int) -> set[str]:
         """The customers who are not, by some change behind number `since`, what they were: themselves, their subjects,
-        or the terms or the timeline of their subscriptions. Of what went from one to another, both."""
+        the terms or the timeline of their subscriptions, or a state. Of what went from one to another, both."""
         timeline = select(subscription_changes.c.subscription).where(subscription_changes.c.change > since)
         now_of = versions_at(subscription_versions, _LAST, timeline)
         found = union(
@@ -59,6 +60,7 @@ class Changes:
                 )
             ),
             select(now_of.c.customer),
+            select(customer_states.c.customer).where(customer_states.c.change > since),
         )
         with reading(self.engine) as connection:
             return {customer for customer in connection.scalars(found) if customer is not None}

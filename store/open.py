@@ -11,18 +11,22 @@ from store.backfills import Backfills
 from store.catalogs import Catalogs
 from store.changes import Changes, Now
 from store.credits import CreditRecords
+from store.customer_states import CustomerStates
 from store.customers import Customers
 from store.database import check, checkpoint, connect, disconnect, sqlite_path, writing
 from store.durability import OnFailed
 from store.errors import DatabaseUnavailable
 from store.migrate import upgrade
+from store.outbox import OutboxRecords
 from store.rewriting import mark_clean_end, rewrite_after_unclean_end
 from store.runs import Runs
 from store.shadows import Shadows
 from store.signals import Signals
 from store.subscription_changes import SubscriptionChanges
 from store.subscriptions import Subscriptions
+from store.webhooks import Webhooks
 
+PRIVATE = 0o600  # of a new database file: it holds the secrets that webhooks are signed with
 _log = logging.getLogger(__name__)
 
 
@@ -35,6 +39,9 @@ class Store:
     catalogs: Catalogs
     runs: Runs
     signals: Signals
+    outbox: OutboxRecords
+    customer_states: CustomerStates
+    webhooks: Webhooks
     backfills: Backfills
     credits: CreditRecords
     changes: Changes
@@ -65,6 +72,8 @@ def open_store(url: str, *, on_failed: OnFailed | None = None, disk: Disk | None
     path = sqlite_path(engine)
     is_used = path is not None and path.exists()
     try:
+        if path is not None and not is_used and path.parent.is_dir():
+            path.touch(mode=PRIVATE)
         check(engine)
         if path is not None and is_used:
             disconnect(engine)
@@ -81,6 +90,9 @@ def open_store(url: str, *, on_failed: OnFailed | None = None, disk: Disk | None
         catalogs=Catalogs(engine),
         runs=Runs(engine),
         signals=Signals(engine),
+        outbox=OutboxRecords(engine),
+        customer_states=CustomerStates(engine, now),
+        webhooks=Webhooks(engine, now),
         backfills=Backfills(engine),
         credits=CreditRecords(engine, now),
         changes=Changes(engine),
