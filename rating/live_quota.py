@@ -32,6 +32,7 @@ from rating.core.quota.seam import RESERVED, CustomerState, Hold
 from rating.core.subscriptions import plan_of_variant
 from rating.counters import Counters, Rows, Units, counted, quantity, units_of
 from rating.holds import Holds, slice_of
+from rating.payers import Agreements, Payers
 from rating.standings import Standing
 from rating.words import words_of
 
@@ -53,44 +54,48 @@ class Terms:
     payers: pl.DataFrame  # subject, customer, time_zone
     subscriptions: pl.DataFrame  # SUBSCRIPTION
 
-    customer_of: dict[str, tuple[str, str]] = field(init=False)
-    plans_of: dict[str, list[tuple[str, datetime, datetime | None]]] = field(init=False)
+    subjects: Payers = field(init=False)
+    agreements: Agreements = field(init=False)
     limits: dict[tuple[str, str], Decimal] = field(init=False)
     features: dict[str, Meter] = field(init=False)
-    time_zones: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        customers = {s: (c, z) for s, c, z in self.payers.select("subject", "customer", "time_zone").iter_rows()}
-        plans: dict[str, list[tuple[str, datetime, datetime | None]]] = {}
-        of_plans = self.subscriptions.select("customer", plan_of_variant().alias("plan"), "starts_at", "ends_at")
-        for customer, plan, start, end in of_plans.iter_rows():
-            plans.setdefault(customer, []).append((plan, start, end))
         limits = {
             (p, f): limit for p, f, limit in self.book.entitlements.select("plan", "feature", "limit").iter_rows()
         }
-        object.__setattr__(self, "customer_of", customers)
-        object.__setattr__(self, "plans_of", plans)
+        object.__setattr__(self, "subjects", Payers(self.payers))
+        of_plans = self.subscriptions.select("customer", plan_of_variant().alias("plan"), "starts_at", "ends_at")
+        object.__setattr__(self, "agreements", Agreements(of_plans))
         object.__setattr__(self, "limits", limits)
         meters = {meter.key: meter for meter in self.book.meters}
         entitled = self.book.entitlements.select("feature", "meter").unique().sort("feature")
         object.__setattr__(self, "features", {feature: meters[meter] for feature, meter in entitled.iter_rows()})
-        object.__setattr__(self, "time_zones", self.payers["time_zone"].unique().sort().to_list())
 
-    def lowest_limit(self, customer: str, feature: str) -> Decimal | None:
-        """No limit of the customer is ever below this; None when no plan of the customer entitles to the feature."""
-        plans = {plan for plan, _, _ in self.plans_of.get(customer, ())}
-        return min((self.limits[plan, feature] for plan in plans if (plan, feature) in self.limits), default=None)
+    @property
+    def time_zones(self) -> list[str]:
+        """Of all customers, each once."""
+        return self.subjects.time_zones
+
+    def lowest_limits(self, customer: str) -> dict[str, Decimal]:
+        """By feature, what no limit of the customer is ever below; features that no plan of it entitles to are not
+        there."""
+        plans = {plan for plan, _, _ in self.agreements.of(customer)}
+        limits = (
+            (feature, [self.limits[p, feature] for p in plans if (p, feature) in self.limits])
+            for feature in self.features
+        )
+        return {feature: min(found) for feature, found in limits if found}
 
     def limit(self, customer: str, feature: str, at: datetime) -> Decimal | None:
         """The limits of the subscriptions and add-ons in force at `at`, added up; None when no plan entitles to the
         feature."""
-        plans = [p for p, start, end in self.plans_of.get(customer, ()) if start <= at and (end is None or at < end)]
+        plans = [p for p, start, end in self.agreements.of(customer) if start <= at and (end is None or at < end)]
         limits = [self.limits[plan, feature] for plan in plans if (plan, feature) in self.limits]
         return sum(limits[1:], start=limits[0]) if limits else None
 
     def steady(self, customer: str, at: datetime) -> tuple[datetime, datetime]:
         """From when until when the subscriptions and add-ons in force are those at `at`."""
-        edges = [edge for _, *dates in self.plans_of.get(customer, ()) for edge in dates if edge is not None]
+        edges = [edge for _, *dates in self.agreements.of(customer) for edge in dates if edge is not None]
         return max((e for e in edges if e <= at), default=_EVER[0]), min((e for e in edges if e > at), default=_EVER[1])
 
 
@@ -215,7 +220,7 @@ class LiveQuota:
 
     def _check(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer:
         terms = self._terms
-        customer, zone = terms.customer_of.get(subject, (None, "UTC")) if terms else (None, "UTC")
+        customer, zone = (terms and terms.subjects.find(subject)) or (None, "UTC")
         asked = (subject, customer, feature, amount)
         if customer is not None and (state := self._suspended(customer, feature, now)) is not None:
             return QuotaAnswer(False, "suspended", state.reason, *asked, state=state.state)
@@ -256,8 +261,9 @@ class LiveQuota:
     def restore_hold(self, hold: Hold, now: datetime) -> None:
         """See Quota.restore_hold; `now` is in the window that it is of."""
         with self._lock:
-            customer, zone = self._terms.customer_of.get(hold.subject, (None, "UTC")) if self._terms else (None, "UTC")
-            if customer is not None:
+            found = self._terms.subjects.find(hold.subject) if self._terms else None
+            if found is not None:
+                customer, zone = found
                 self._holds.put(hold.id, (customer, hold.feature, _month_start(now, zone)), hold.amount)
 
     def shrink(self, id: str, by: Decimal) -> None:
@@ -351,14 +357,10 @@ class LiveQuota:
         rows = np.fromiter(map(known.get, subjects, repeat(NOBODY)), np.int64, len(subjects))
         strangers = np.flatnonzero(rows == NOBODY)
         for place in strangers.tolist():
-            if (subject := subjects[place]) in terms.customer_of:
-                rows[place] = known[subject] = self._found(terms, subject, edge)
+            if (found := terms.subjects.find(subject := subjects[place])) is not None:
+                customer, zone = found
+                rows[place] = known[subject] = self._row(terms, customer, _month_start(edge, zone))
         return rows
-
-    def _found(self, terms: Terms, subject: str, edge: datetime) -> int:
-        """The row of a customer's subject, made when it is new."""
-        customer, zone = terms.customer_of[subject]
-        return self._row(terms, customer, _month_start(edge, zone))
 
     def _row(self, terms: Terms, customer: str, start: datetime) -> int:
         """The row of a customer's window, made when it is new."""
@@ -366,8 +368,9 @@ class LiveQuota:
         if window not in self._row_of:
             self._row_of[window] = len(self._windows)
             self._windows.append(window)
+            lowest = terms.lowest_limits(customer)
             for feature, counters in self._counters.items():
-                counters.new(terms.lowest_limit(customer, feature))
+                counters.new(lowest.get(feature))
         return self._row_of[window]
 
     def _summed(self, terms: Terms, sums: pl.DataFrame, edges: Sequence[datetime]) -> Iterator[_Added]:
@@ -404,7 +407,7 @@ class LiveQuota:
         limit = terms.limit(customer, added.feature, added.latest(row))
         if limit is None or used < limit:
             return None
-        if len(terms.plans_of[customer]) == 1:
+        if len(terms.agreements.of(customer)) == 1:
             counters.forget_threshold(row)  # there is no other limit to reach
         return None if (*window, limit) in self._crossed else _Reached(window, added.before(row, used), limit)
 
