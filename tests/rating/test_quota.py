@@ -15,6 +15,7 @@ from rating.catalog import compile_catalog, parse_catalog
 from rating.core.book import PriceBook
 from rating.core.metering import metered_usage, summed_usage
 from rating.core.quota.counting import Crossing
+from rating.core.quota.seam import QUOTA_ANSWERED, QUOTA_ASKED
 from rating.core.subscriptions import plain_subscriptions
 from rating.live_quota import LiveQuota, Terms
 from tests.frames import SINCE, usage_frame
@@ -172,6 +173,22 @@ def test_what_is_asked_again_is_what_was_worked_out_first() -> None:
             assert (known.reason == "not_entitled") == (at >= OCTOBER + 4 * step)
     meter.quota.rebuild(terms(plan="large"))
     assert meter.quota.check("acme", "tokens", Decimal(200), OCTOBER).allowed
+
+
+def test_many_checks_at_once_are_the_same_checks() -> None:
+    meter = Meter(terms())
+    meter.post(event("30.5"))
+    meter.quota.hold("h", "acme", "tokens", Decimal(9), Decimal(9), OCTOBER)
+    subjects, features = ("acme", "stranger", "acme-eu"), ("tokens", "calls", "nonsense")
+    amounts = map(Decimal, ("0", "60.5", "60.500000001", "61", "1"))
+    rows = [(subject, feature, amount) for amount in amounts for subject in subjects for feature in features]
+    answers = [meter.quota.check(*row, OCTOBER) for row in rows]
+    expected = [{name: getattr(answer, name) for name in QUOTA_ANSWERED} for answer in answers]
+    asked = pl.DataFrame(rows, schema=QUOTA_ASKED, orient="row")
+    assert meter.quota.check_many(asked, OCTOBER).to_dicts() == expected
+    assert {"would_exceed", "allowed", "not_entitled"} == {answer.reason for answer in answers}
+    nothing = meter.quota.check_many(asked.clear(), OCTOBER)
+    assert (nothing.schema, nothing.height) == (QUOTA_ANSWERED, 0)
 
 
 def test_a_check_beside_counting_sees_what_was_used_before_or_after() -> None:
