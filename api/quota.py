@@ -18,17 +18,15 @@ from decimal import Decimal
 from threading import Lock
 
 import polars as pl
-from polars.exceptions import PanicException
 
 from ingest.correction_judge import CorrectionEffect
 from rating.core.quota.answer import QuotaAnswer
 from rating.core.quota.counting import Crossing
 from rating.core.quota.seam import CustomerState, Hold
-from rating.live_quota import LiveQuota, Terms
+from rating.live_quota import ANYTHING, LiveQuota, Terms
 from store.errors import DatabaseUnavailable
 
 RETRY_SECONDS = 1.0
-_ANYTHING = (Exception, PanicException)
 _log = logging.getLogger(__name__)
 
 
@@ -66,7 +64,7 @@ class QuotaService:
                 self._outbox.record()
             except DatabaseUnavailable:
                 raise
-            except _ANYTHING as error:
+            except ANYTHING as error:
                 self._put_off(error)
 
     def count(self, events: pl.DataFrame) -> None:
@@ -79,7 +77,11 @@ class QuotaService:
 
     def correct(self, effect: CorrectionEffect) -> None:
         """Take off events that are out of force now, and add those that replace them; see `count`."""
-        self._move(lambda: self._live.correct(effect.out, effect.in_force, effect.last_sequence))
+        self._move(lambda: self._correct(effect))
+
+    def _correct(self, effect: CorrectionEffect) -> None:
+        self._live.correct(effect.out, effect.in_force, effect.last_sequence)
+        self._old = self._live.uncounted  # perhaps it put an event out of force that could not be counted
 
     def check(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer:
         """Whether `subject` may use `amount` more of `feature`; waits while counters are rebuilt.
@@ -150,7 +152,7 @@ class QuotaService:
             try:
                 self._refresh()
                 move()
-            except _ANYTHING as error:
+            except ANYTHING as error:
                 self._put_off(error)
 
     def _put_off(self, error: BaseException) -> None:

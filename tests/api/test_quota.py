@@ -19,6 +19,7 @@ from api.engine import Engine
 from api.quota import QuotaService
 from api.settings import Settings
 from rating.catalog import compile_catalog, load_catalog
+from rating.core.quota.seam import QUOTA_ASKED
 from rating.core.schema import SUBJECT, SUBSCRIPTION, usage_event_schema
 from rating.live_quota import Terms
 from store.customers import Customer
@@ -299,6 +300,31 @@ def test_what_cannot_be_counted_refuses_no_event_and_no_start(
         assert correct(client, void("2")).json()["accepted"] == 1
         assert ask(client).json()["used"] == str(2 * 3 + 4 * 5 + 6 * 7)
     again.close()
+
+
+def test_a_feature_that_cannot_be_counted_leaves_the_others_alone(sold: httpx2.Client, engine: Engine) -> None:
+    """`calls` counts the same events; tokens are a product that has no quantity for one of them."""
+    meters = {"tokens": PRODUCT, "calls": {"event_type": "llm.request", "aggregation": "count"}}
+    limits = {feature: {"limit": "2000", "window": "month"} for feature in meters}
+    plan = {"currency": "USD", "prices": ["fee"], "entitlements": limits}
+    features = {feature: {"meter": feature} for feature in meters}
+    prices, plans = {"fee": CATALOG["prices"]["fee"]}, {"pro": plan, "free": plan}
+    changed = {**CATALOG, "meters": meters, "features": features, "prices": prices, "plans": plans}
+    assert sold.put("/v1/catalog", json=changed).status_code == 200
+    use_product(sold, "1", 2, 3)
+    use_product(sold, "2", TOO_LARGE, TOO_LARGE)
+    asked = pl.DataFrame({"subject": "acme", "feature": ["tokens", "calls"], "amount": [Decimal(1)] * 2})
+    for counted_again in (False, True):
+        assert ask(sold, feature="calls").json()["used"] == "2"
+        problem = ask(sold)
+        assert (problem.status_code, problem.json()["type"]) == (503, "urn:tallystick:problem:feature-not-counted")
+        assert "the usage of feature 'tokens' cannot be counted" in problem.json()["detail"]
+        answers = engine.quota.check_many(asked.cast(QUOTA_ASKED), NOW)
+        assert answers["reason"].to_list() == ["not_counted", "allowed"]
+        if not counted_again:
+            engine.quota.terms_changed()
+    assert correct(sold, void("2")).json()["accepted"] == 1
+    assert (ask(sold).json()["used"], ask(sold, feature="calls").json()["used"]) == ("6", "1")
 
 
 def test_a_correction_that_cannot_be_counted_is_taken(sold: httpx2.Client, engine: Engine) -> None:
