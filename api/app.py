@@ -31,6 +31,7 @@ from api.routes import (
     health,
     lines,
     quota,
+    quota_comparison,
     rated_events,
     rejections,
     runs,
@@ -44,6 +45,7 @@ from api.settings import Settings
 
 ROUTES = (
     quota,
+    quota_comparison,
     events,
     event_list,
     corrections,

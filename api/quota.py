@@ -13,6 +13,7 @@ nothing is raised into the writer, which would take no event any more. It is log
 import logging
 import time
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from threading import Lock
@@ -27,7 +28,18 @@ from rating.live_quota import ANYTHING, LiveQuota, Terms
 from store.errors import DatabaseUnavailable
 
 RETRY_SECONDS = 1.0
+COMPARISONS_MAX = 3
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How many counters were compared with the log, those that are `different` (COMPARED), and the features that could
+    not be counted, with why."""
+
+    compared: int
+    different: pl.DataFrame
+    uncounted: dict[str, str]
 
 
 class QuotaService:
@@ -81,7 +93,7 @@ class QuotaService:
 
     def _correct(self, effect: CorrectionEffect) -> None:
         self._live.correct(effect.out, effect.in_force, effect.last_sequence)
-        self._old = self._live.uncounted  # perhaps it put an event out of force that could not be counted
+        self._old = bool(self._live.uncounted)  # perhaps it put an event out of force that could not be counted
 
     def check(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer:
         """Whether `subject` may use `amount` more of `feature`; waits while counters are rebuilt.
@@ -101,6 +113,18 @@ class QuotaService:
         with self._lock:
             self._refresh()
         return self._live.check_many(asked, now)
+
+    def comparison(self) -> Comparison:
+        """Every counter beside a metering query over the log. What differs is looked at again: a correction may have
+        come between."""
+        for _ in range(COMPARISONS_MAX):
+            with self._lock:
+                self._refresh()
+            found, uncounted = self._live.comparison(), self._live.uncounted
+            different = found.filter(pl.col("counted") != pl.col("metered"))
+            if different.is_empty():
+                break
+        return Comparison(found.height, different, uncounted)
 
     def hold(
         self, id: str, subject: str, feature: str, amount: Decimal, minimum: Decimal, now: datetime

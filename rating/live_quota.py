@@ -31,6 +31,7 @@ from rating.batch_checks import answered
 from rating.core.book import Meter, PriceBook
 from rating.core.periods import month_edges, month_of
 from rating.core.quota.answer import EXACT, QuotaAnswer
+from rating.core.quota.comparing import COMPARED, COUNTER, compared
 from rating.core.quota.counting import COUNTED_SUM, Crossing, counted_sums, counted_usage, crossing_event
 from rating.core.quota.seam import RESERVED, CustomerState, Hold
 from rating.core.subscriptions import plan_of_variant
@@ -155,7 +156,8 @@ class LiveQuota:
         self._terms: Terms | None = None
         self._forget()
         self._crossed: set[tuple[str, str, datetime, Decimal]] = set()
-        self._counted_sequence = 0
+        self._counted_sequence = 0  # by the rebuild
+        self._last_sequence = 0  # as of now
         self._holds: Holds[Window] = Holds()
         self._states: dict[str, list[CustomerState]] = {}
 
@@ -174,6 +176,7 @@ class LiveQuota:
             self._terms, self._crossed = terms, set()
             self._counters = {feature: Counters() for feature in terms.features}
             usage, self._counted_sequence = self._read_usage()
+            self._last_sequence = self._counted_sequence
             first, last = usage.select(pl.col("time").min(), last=pl.col("time").max()).collect().row(0)
             if first is not None:
                 edges = month_edges(terms.time_zones, first, last)
@@ -181,9 +184,9 @@ class LiveQuota:
                 self._add(terms, usage, self._summed(terms, sums, edges.to_list()))
 
     @property
-    def uncounted(self) -> bool:
-        """Whether there are features whose usage could not be counted."""
-        return bool(self._uncounted)
+    def uncounted(self) -> dict[str, str]:
+        """The features whose usage could not be counted, and why."""
+        return dict(self._uncounted)
 
     def _sums(self, terms: Terms, usage: pl.LazyFrame, edges: pl.Series) -> pl.DataFrame:
         """COUNTED_SUM of all features together or, where that fails, of those that can be counted one by one."""
@@ -220,6 +223,7 @@ class LiveQuota:
             if len(sequence) and sequence[0] <= self._counted_sequence:  # they ascend
                 events = events.filter(pl.col("sequence") > self._counted_sequence)
             if events.height:
+                self._last_sequence = int(sequence[-1])
                 self._add(self._terms, events, self._counted(self._terms, events))
 
     def correct(self, out: pl.DataFrame, events: pl.DataFrame, last_sequence: int) -> None:
@@ -232,6 +236,7 @@ class LiveQuota:
             for taken in self._counted(self._terms, out) if out.height else ():
                 self._counters[taken.feature].add(taken.rows, -taken.units)
             self.count(events)
+            self._last_sequence = last_sequence
 
     def check(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer:
         """Whether `subject` may use `amount` more of `feature` at `now`. Raises FeatureNotCounted."""
@@ -380,6 +385,20 @@ class LiveQuota:
                 for row, (customer, start) in enumerate(self._windows)
                 if counters.is_counted(row)
             }
+
+    def comparison(self) -> pl.DataFrame:
+        """COMPARED: every counter beside what the meters make of the log, as far as it is counted."""
+        with self._lock:
+            if self._terms is None:
+                return COMPARED.to_frame()
+            usage, _ = self._read_usage()
+            rows = [
+                (*window, counted) for window, counted in self.counters().items() if window[1] not in self._uncounted
+            ]
+            terms, last = self._terms, self._last_sequence
+            features = {feature: meter for feature, meter in terms.features.items() if feature not in self._uncounted}
+        counters = pl.DataFrame(rows, schema=COUNTER, orient="row")
+        return compared(counters, usage.filter(pl.col("sequence") <= last), features, terms.payers)
 
     def _counted(self, terms: Terms, events: pl.DataFrame) -> Iterator[_Added]:
         """What newly accepted events add to the counters of each feature."""

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import httpx2
+import numpy as np
 import polars as pl
 import pytest
 from sqlalchemy import Connection
@@ -325,6 +326,25 @@ def test_a_feature_that_cannot_be_counted_leaves_the_others_alone(sold: httpx2.C
             engine.quota.terms_changed()
     assert correct(sold, void("2")).json()["accepted"] == 1
     assert (ask(sold).json()["used"], ask(sold, feature="calls").json()["used"]) == ("6", "1")
+
+
+def test_every_counter_is_compared_with_the_log(sold: httpx2.Client, engine: Engine) -> None:
+    sold.put("/v1/customers/tokyo", json={"subjects": ["t-1", "t-2"], "time_zone": "Asia/Tokyo"}).raise_for_status()
+    use(sold, "1", 70, time="2026-10-01T00:00:00Z")
+    use(sold, "2", 30, subject="t-1", time="2026-09-30T15:00:00Z")
+    use(sold, "3", 8, subject="t-2", time="2026-09-30T14:59:59Z")
+    use(sold, "4", 5, subject="nobody")
+    assert correct(sold, void("1")).json()["accepted"] == 1
+    use(sold, "5", 9)
+    equal = {"compared": 3, "different": 0, "items": [], "uncounted": {}}
+    assert sold.get("/v1/quota/comparison").json() == equal
+    counters = engine.quota._live._counters["tokens"]
+    counters.add(np.array([0]), np.array([10**9]))
+    found = sold.get("/v1/quota/comparison").json()
+    wrong = {"customer": "acme", "feature": "tokens", "window_start": "2026-10-01T00:00:00Z"}
+    assert (found["different"], found["items"]) == (1, [{**wrong, "counted": "10", "metered": "9"}])
+    engine.quota.terms_changed()
+    assert sold.get("/v1/quota/comparison").json() == equal
 
 
 def test_a_correction_that_cannot_be_counted_is_taken(sold: httpx2.Client, engine: Engine) -> None:
