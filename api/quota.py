@@ -24,7 +24,7 @@ from ingest.correction_judge import CorrectionEffect
 from rating.core.quota.answer import QuotaAnswer
 from rating.core.quota.counting import Crossing
 from rating.core.quota.seam import CustomerState, Hold
-from rating.live_quota import ANYTHING, LiveQuota, Terms
+from rating.live_quota import ANYTHING, LiveQuota, ReadUsage, Terms
 from store.errors import DatabaseUnavailable
 
 RETRY_SECONDS = 1.0
@@ -48,7 +48,7 @@ class QuotaService:
     def __init__(
         self,
         read_terms: Callable[[], Terms | None],
-        read_usage: Callable[[], tuple[pl.LazyFrame, int]],
+        read_usage: ReadUsage,
         on_crossing: Callable[[list[Crossing]], None],
         now: Callable[[], datetime],
     ) -> None:
@@ -190,7 +190,7 @@ class QuotaService:
         if self._old:
             terms = self._read_terms()
             if terms is not None:
-                self._live.rebuild(terms)
+                self._live.rebuild(terms, self._now())
             self._old = False
         self._outbox.record_when_due()
 

@@ -26,7 +26,7 @@ BEGUN = datetime(2020, 1, 1, tzinfo=UTC)
 def empty_quota() -> LiveQuota:
     """Of nobody."""
     nothing = SCHEMA.to_frame().lazy()
-    quota = LiveQuota(lambda: (nothing, 0), lambda crossings: None)
+    quota = LiveQuota(lambda since: (nothing, 0), lambda crossings: None)
     quota.rebuild(terms(pl.Series([], dtype=pl.String)))
     return quota
 

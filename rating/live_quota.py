@@ -43,6 +43,8 @@ from rating.words import words_of
 
 Window = tuple[str, str, datetime]  # customer, feature, window start
 Usage = pl.DataFrame | pl.LazyFrame
+ReadUsage = Callable[[datetime | None], tuple[pl.LazyFrame, int]]
+"""The usage from an instant on, null: all, and the sequence of the last event there is."""
 NOBODY = -1
 """The row of a subject that no customer has."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -50,6 +52,7 @@ _EVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 _NOTHING = Decimal(0)
 ANYTHING = (Exception, PanicException)
 _log = logging.getLogger(__name__)
+LOOKED_BACK = timedelta(days=2)
 STANDINGS_MAX = 1 << 17
 """So many subjects and features are checked in a microsecond; the others take ten."""
 
@@ -146,10 +149,8 @@ class FeatureNotCounted(Exception):
 class LiveQuota:
     """The counters of one data directory. Thread-safe: the writer counts, request threads ask."""
 
-    def __init__(
-        self, read_usage: Callable[[], tuple[pl.LazyFrame, int]], on_crossing: Callable[[list[Crossing]], None]
-    ) -> None:
-        """`read_usage` gives all usage and the sequence of its last event; it must not wait for a thread in `count`."""
+    def __init__(self, read_usage: ReadUsage, on_crossing: Callable[[list[Crossing]], None]) -> None:
+        """`read_usage` must not wait for a thread in `count`."""
         self._read_usage = read_usage
         self._on_crossing = on_crossing
         self._lock = RLock()
@@ -158,6 +159,7 @@ class LiveQuota:
         self._crossed: set[tuple[str, str, datetime, Decimal]] = set()
         self._counted_sequence = 0  # by the rebuild
         self._last_sequence = 0  # as of now
+        self._since: datetime | None = None
         self._holds: Holds[Window] = Holds()
         self._states: dict[str, list[CustomerState]] = {}
 
@@ -169,13 +171,15 @@ class LiveQuota:
         self._rows_of_subjects: dict[datetime, dict[str, int]] = {}  # by month edge: the row that a subject moves
         self._standings: dict[tuple[str, str], Standing] = {}
 
-    def rebuild(self, terms: Terms) -> None:
-        """Take new terms and count the whole usage log again under them."""
+    def rebuild(self, terms: Terms, now: datetime | None = None) -> None:
+        """Take new terms and count the usage log again under them, null: the whole; else from the earliest window on
+        that is open at `now` or was LOOKED_BACK before, so that what was reached just before a stop is found."""
         with self._lock:
             self._forget()
             self._terms, self._crossed = terms, set()
             self._counters = {feature: Counters() for feature in terms.features}
-            usage, self._counted_sequence = self._read_usage()
+            self._since = None if now is None else _earliest_start(terms, now - LOOKED_BACK)
+            usage, self._counted_sequence = self._read_usage(self._since)
             self._last_sequence = self._counted_sequence
             first, last = usage.select(pl.col("time").min(), last=pl.col("time").max()).collect().row(0)
             if first is not None:
@@ -387,18 +391,19 @@ class LiveQuota:
             }
 
     def comparison(self) -> pl.DataFrame:
-        """COMPARED: every counter beside what the meters make of the log, as far as it is counted."""
+        """COMPARED: every counter of a window that was counted whole beside what the meters make of the log."""
         with self._lock:
             if self._terms is None:
                 return COMPARED.to_frame()
-            usage, _ = self._read_usage()
+            usage, _ = self._read_usage(self._since)
             rows = [
                 (*window, counted) for window, counted in self.counters().items() if window[1] not in self._uncounted
             ]
-            terms, last = self._terms, self._last_sequence
+            terms, last, since = self._terms, self._last_sequence, self._since
             features = {feature: meter for feature, meter in terms.features.items() if feature not in self._uncounted}
         counters = pl.DataFrame(rows, schema=COUNTER, orient="row")
-        return compared(counters, usage.filter(pl.col("sequence") <= last), features, terms.payers)
+        found = compared(counters, usage.filter(pl.col("sequence") <= last), features, terms.payers)
+        return found if since is None else found.filter(pl.col("window_start") >= since)
 
     def _counted(self, terms: Terms, events: pl.DataFrame) -> Iterator[_Added]:
         """What newly accepted events add to the counters of each feature."""
@@ -499,6 +504,11 @@ class LiveQuota:
 def _month_start(instant: datetime, time_zone: str) -> datetime:
     """When the month began that `instant` falls in."""
     return month_of(instant, time_zone).start(ZoneInfo(time_zone))
+
+
+def _earliest_start(terms: Terms, at: datetime) -> datetime:
+    """When the first of the windows began that are open at `at`."""
+    return min(_month_start(at, zone) for zone in {"UTC", *terms.time_zones})
 
 
 def _crossings(terms: Terms, events: Usage, reached: Sequence[_Reached]) -> Iterator[Crossing]:
