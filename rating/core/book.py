@@ -157,3 +157,4 @@ class PriceBook:
     credits: pl.DataFrame
     fees: pl.DataFrame
     entitlements: pl.DataFrame
+    quota_grants: pl.DataFrame
