@@ -23,7 +23,7 @@ from polars.exceptions import PanicException
 from ingest.correction_judge import CorrectionEffect
 from rating.core.quota.answer import QuotaAnswer
 from rating.core.quota.counting import Crossing
-from rating.core.quota.seam import QUOTA_ANSWERED, CustomerState, Hold
+from rating.core.quota.seam import CustomerState, Hold
 from rating.live_quota import LiveQuota, Terms
 from store.errors import DatabaseUnavailable
 
@@ -92,19 +92,13 @@ class QuotaService:
 
     def check_at_once(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer | None:
         """The same in microseconds, or None when it would have to wait."""
-        if not self._lock.acquire(blocking=False):
-            return None
-        try:
-            return None if self._old else self._live.check(subject, feature, amount, now)
-        finally:
-            self._lock.release()
+        return None if self._old else self._live.check_at_once(subject, feature, amount, now)
 
     def check_many(self, asked: pl.DataFrame, now: datetime) -> pl.DataFrame:
         """QUOTA_ANSWERED of QUOTA_ASKED, in the same order."""
-        answers = [self.check(subject, feature, amount, now) for subject, feature, amount in asked.iter_rows()]
-        names = QUOTA_ANSWERED.names()
-        rows = [tuple(getattr(answer, name) for name in names) for answer in answers]
-        return pl.DataFrame(rows, schema=QUOTA_ANSWERED, orient="row")
+        with self._lock:
+            self._refresh()
+        return self._live.check_many(asked, now)
 
     def hold(
         self, id: str, subject: str, feature: str, amount: Decimal, minimum: Decimal, now: datetime
