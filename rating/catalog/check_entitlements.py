@@ -20,7 +20,7 @@ def check_entitlements(catalog: Catalog) -> Iterator[Problem]:
             yield from _check_kind(path, given)
             if given.kind == "metered":
                 yield from _check_meter(catalog, path, key)
-                yield from _check_window(f"{path}.window", given.window)
+                yield from check_window(f"{path}.window", given.window)
                 yield from _check_limit(path, given)
                 yield from _check_rollovers(path, given)
 
@@ -43,7 +43,7 @@ def _check_kind(path: str, given: Entitlement) -> Iterator[Problem]:
     elif len(kinds) > 1:
         yield Problem(path, "", f"An entitlement has one of {listed(kinds, 'and')}.", "Keep one of them.")
     elif given.kind != "metered":
-        defaults = Entitlement()
+        defaults = Entitlement.model_validate({})
         for name in _METERED:
             if getattr(given, name) != getattr(defaults, name):
                 message = f"Only an entitlement with a limit has `{name}`."
@@ -65,7 +65,8 @@ def _check_meter(catalog: Catalog, path: str, key: str) -> Iterator[Problem]:
         yield Problem(path, "", message, "Let the feature name a meter that counts or sums, as it is.")
 
 
-def _check_window(path: str, window: QuotaWindow) -> Iterator[Problem]:
+def check_window(path: str, window: QuotaWindow) -> Iterator[Problem]:
+    """The problems of a window with itself."""
     given = [name for name in ("calendar", "every", "rolling") if getattr(window, name) is not None]
     if len(given) != 1:
         yield Problem(path, "", "A window has one of `calendar`, `every` and `rolling`.", "Give exactly one of them.")

@@ -40,6 +40,7 @@ def compile_catalog(catalog: Catalog, plans: Iterable[str] = ()) -> book.PriceBo
         plan_allowances=frame_of(schema.PLAN_ALLOWANCE, list(_allowance_rows(catalog))),
         credits=frame_of(PLAN_CREDIT, list(_credit_rows(catalog, keys_by_plan))),
         fees=frame_of(schema.PLAN_FEE, list(_fee_rows(prices, keys_by_plan))),
+        features=frame_of(schema.FEATURE, [(key, it.meter) for key, it in sorted(catalog.features.items())]),
         entitlements=frame_of(schema.ENTITLEMENT, list(_entitlement_rows(catalog))),
         quota_grants=frame_of(schema.PLAN_QUOTA_GRANT, list(_quota_grant_rows(catalog))),
     )

@@ -173,8 +173,9 @@ class PlanGrant(Part):
     """What of it is kept when a window ends; without it all."""
 
 
+SomeWindow = Annotated[QuotaWindow, BeforeValidator(_short_window)]
 MONTHLY = QuotaWindow(calendar="month")
-HARD = Enforcement()
+HARD = Enforcement.model_validate({})
 
 
 class Entitlement(Part):
@@ -188,7 +189,7 @@ class Entitlement(Part):
     """What it is: any JSON up to 4 KiB that is not null, with numbers that have a point as text."""
     limit: Limit = None
     """The quantity that may be used in each window; null: without a limit, counted all the same."""
-    window: Annotated[QuotaWindow, BeforeValidator(_short_window)] = MONTHLY
+    window: SomeWindow = MONTHLY
     """When the count starts again: `hour`, `day`, `week`, `month` (unless given), `quarter`, `year`, `billing`,
     `lifetime`, or `{every: ...}`, `{rolling: ..., step: ...}`."""
     enforcement: Annotated[Enforcement, BeforeValidator(_short_enforcement)] = HARD

@@ -280,6 +280,9 @@ PLAN_ALLOWANCE = pl.Schema(
 )
 """One row is one price of a plan that uses an allowance of it (core/allowances.py); (`plan`, `price`) is unique."""
 
+FEATURE = pl.Schema({"feature": pl.String(), "meter": pl.String()})
+"""One row is one feature of the catalog; a null `meter` says that nothing of it is counted."""
+
 ENTITLEMENT = pl.Schema(
     {
         "plan": pl.String(),

@@ -20,7 +20,7 @@ from api.quota import QuotaService
 from api.settings import Settings
 from rating.catalog import compile_catalog, load_catalog
 from rating.core.schema import SUBJECT, SUBSCRIPTION, usage_event_schema
-from rating.live_quota import Terms
+from rating.quota_terms import QuotaTerms as Terms
 from store.customers import Customer
 from store.errors import DatabaseFull, DatabaseUnavailable
 from store.signals import Signal

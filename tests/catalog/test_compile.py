@@ -39,6 +39,7 @@ def test_every_frame_has_its_schema_also_when_it_is_empty() -> None:
             "clamps": schema.CLAMP,
             "compositions": schema.COMPOSE,
             "fees": schema.PLAN_FEE,
+            "features": schema.FEATURE,
             "entitlements": schema.ENTITLEMENT,
             "quota_grants": schema.PLAN_QUOTA_GRANT,
         }

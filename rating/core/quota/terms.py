@@ -29,6 +29,7 @@ class Span:
     rollover: tuple[int, int] | None = None  # minimum and maximum of what is left that the next window has too
     priority: int = 100  # of the limit among grants
     thresholds: tuple[str, ...] = ()
+    shared: bool = False  # whether what those use that the owner pays for counts here too
     plan: str | None = None  # that it is of; null: an override
 
 
