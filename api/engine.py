@@ -17,6 +17,7 @@ from api.current_charges import CurrentCharges, CurrentChargesService
 from api.exports import Exports
 from api.history import History
 from api.quota import QuotaService
+from api.quota_records import QuotaInputs, QuotaRecords
 from api.rated_events import RatedEvents
 from api.rating import Closing, RatingService
 from api.settings import Settings
@@ -30,13 +31,13 @@ from rating.catalog import Catalog, Change, compile_catalog, diff, parse_catalog
 from rating.catalog.reading import Format
 from rating.core.book import Meter, PriceBook
 from rating.core.money import plain
-from rating.core.quota.counting import Crossing
+from rating.core.quota.seam import LevelChange
 from rating.core.schema import SUBJECT
 from rating.core.usage_history import HistoryRule
 from rating.disk import Disk
 from rating.ledger_table import LedgerTable
 from rating.line_table import LineTable
-from rating.live_quota import Terms
+from rating.quota_terms import QuotaTerms
 from store import open_store
 from store.customers import Customer, is_time_zone, refuse
 from store.errors import NotFound, PlanInUse, Refused
@@ -122,6 +123,7 @@ class Engine:
             self.charges = CurrentChargesService(self.store, self.rating.sources, self.now)
             self.credits = CreditService(self.store, self.rating, self.now)
             self.subscriptions = SubscriptionService(self.store, self.now)
+            self.quota_records = QuotaRecords(self.store, self.quota, self._quota_inputs, self.now)
             self._open_backfills()
         except BaseException:
             self.store.close()
@@ -351,18 +353,30 @@ class Engine:
             "backfills": self.backfills.status(),
         }
 
-    def _terms(self) -> Terms | None:
+    def _terms(self) -> QuotaTerms | None:
         if self._in_force is None:
             return None
-        payers = self.store.customers.payers_frame()
-        return Terms(self._in_force.book, payers, self.store.subscriptions.subscriptions_frame())
+        return QuotaTerms(
+            self._in_force.book,
+            self.store.customers.payers_frame(),
+            self.store.subscriptions.subscriptions_frame(),
+            self.store.quota_grants.frame(),
+            self.store.quota_overrides.frame(),
+            self.store.customers.family_frame(),
+        )
+
+    def _quota_inputs(self) -> QuotaInputs:
+        terms = self._terms()
+        if terms is None:
+            raise NotFound("catalog", "in force")
+        return QuotaInputs(self.in_force.catalog, terms, self.log.scan().frame)
 
     def _log_since(self, since: datetime | None) -> tuple[pl.LazyFrame, int]:
         snapshot = self.log.scan(start=since)
         return snapshot.frame, snapshot.last_sequence
 
-    def _record_crossings(self, crossings: Sequence[Crossing]) -> None:
-        self.store.signals.record([_signal(crossing, self.now()) for crossing in crossings])
+    def _record_crossings(self, changes: Sequence[LevelChange]) -> None:
+        self.store.signals.record([_signal(change, self.now()) for change in changes])
 
 
 def _compiled(document: str | None) -> InForce | None:
@@ -372,17 +386,19 @@ def _compiled(document: str | None) -> InForce | None:
     return InForce(catalog, compile_catalog(catalog))
 
 
-def _signal(crossing: Crossing, now: datetime) -> Signal:
+def _signal(change: LevelChange, now: datetime) -> Signal:
     """The id names the crossing, so that counting the log again records nothing twice."""
     data = {
-        "feature": crossing.feature,
-        "window_start": crossing.window_start.isoformat(),
-        "limit": plain(crossing.limit),
-        "used": plain(crossing.used),
-        "reached_at": crossing.time.isoformat(),
-        "event": {"source": crossing.source, "id": crossing.id},
+        "feature": change.feature,
+        "window_start": None if change.window_start is None else change.window_start.isoformat(),
+        "limit": plain(change.limit),
+        "used": plain(change.used),
+        "reached_at": change.at.isoformat(),
+        "event": {"source": change.source, "id": change.id},
     }
-    return Signal(f"sig_{crossing.key}", "quota.exhausted", crossing.customer, now, data)
+    if (change.kind, change.scope) != ("exhausted", "customer"):
+        data |= {"level": change.level, "scope": change.scope, "owner": change.owner, "because": change.because}
+    return Signal(f"sig_{change.key}", f"quota.{change.kind}", change.customer, now, data)
 
 
 def _problems(query: UsageQuery) -> list[str]:

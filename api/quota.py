@@ -22,9 +22,11 @@ import polars as pl
 
 from ingest.correction_judge import CorrectionEffect
 from rating.core.quota.answer import QuotaAnswer
-from rating.core.quota.counting import Crossing
-from rating.core.quota.seam import CustomerState, Hold
-from rating.live_quota import ANYTHING, LiveQuota, ReadUsage, Terms
+from rating.core.quota.seam import CustomerState, Hold, LevelChange
+from rating.entitled_quota import EntitledQuota
+from rating.live_quota import ReadUsage
+from rating.quota_terms import QuotaTerms
+from rating.uncounted import ANYTHING
 from store.errors import DatabaseUnavailable
 
 RETRY_SECONDS = 1.0
@@ -47,18 +49,18 @@ class QuotaService:
 
     def __init__(
         self,
-        read_terms: Callable[[], Terms | None],
+        read_terms: Callable[[], QuotaTerms | None],
         read_usage: ReadUsage,
-        on_crossing: Callable[[list[Crossing]], None],
+        on_crossing: Callable[[list[LevelChange]], None],
         now: Callable[[], datetime],
     ) -> None:
-        """`read_terms` gives None before the first catalog; the others are those of LiveQuota."""
+        """`read_terms` gives None before the first catalog; the others are those of EntitledQuota."""
         self._read_terms, self._now = read_terms, now
         self._lock = Lock()
         self._old = True
         self._recount_at = 0.0  # not before this does anything but a check count again
         self._outbox = _Outbox(on_crossing)
-        self._live = LiveQuota(read_usage, self._outbox.put)
+        self._live = EntitledQuota(read_usage, self._outbox.put, now)
 
     def terms_changed(self) -> None:
         """A catalog, customer or subscription is another one now."""
@@ -163,10 +165,14 @@ class QuotaService:
         self._live.put_states(states)
 
     def open_levels(self, keys: Collection[str]) -> None:
-        """Levels that were raised: a limit that was reached is known by the id of its signal, which stays."""
+        """At the start: the levels that were raised and not restored."""
+        self._live.open_levels(keys)
 
     def tick(self, now: datetime) -> None:
-        """Nothing happens when a window ends."""
+        """Time has passed: what was exhausted may have room again."""
+        with self._lock:
+            if not self._old:
+                self._live.tick(now)
 
     def _move(self, move: Callable[[], None]) -> None:
         """Move the counters in the writer's thread: the events are durable, and what it raises ends ingest."""
@@ -190,7 +196,7 @@ class QuotaService:
         if self._old:
             terms = self._read_terms()
             if terms is not None:
-                self._live.rebuild(terms, self._now())
+                self._live.rebuild(terms)
             self._old = False
         self._outbox.record_when_due()
 
@@ -198,12 +204,12 @@ class QuotaService:
 class _Outbox:
     """Crossings on their way to the store, each once; there is at most one for each limit of a window."""
 
-    def __init__(self, record: Callable[[list[Crossing]], None]) -> None:
+    def __init__(self, record: Callable[[list[LevelChange]], None]) -> None:
         self._record = record
-        self._waiting: dict[str, Crossing] = {}
+        self._waiting: dict[str, LevelChange] = {}
         self._retry_at = 0.0
 
-    def put(self, crossings: list[Crossing]) -> None:
+    def put(self, crossings: list[LevelChange]) -> None:
         """Record `crossings`, now or later."""
         self._waiting.update((crossing.key, crossing) for crossing in crossings)
         self.record_when_due()

@@ -16,6 +16,8 @@ from store.database import check, checkpoint, connect, disconnect, sqlite_path, 
 from store.durability import OnFailed
 from store.errors import DatabaseUnavailable
 from store.migrate import upgrade
+from store.quota_grants import QuotaGrants
+from store.quota_overrides import QuotaOverrides
 from store.rewriting import mark_clean_end, rewrite_after_unclean_end
 from store.runs import Runs
 from store.shadows import Shadows
@@ -37,6 +39,8 @@ class Store:
     signals: Signals
     backfills: Backfills
     credits: CreditRecords
+    quota_grants: QuotaGrants
+    quota_overrides: QuotaOverrides
     changes: Changes
     shadows: Shadows
     disk: Disk
@@ -83,6 +87,8 @@ def open_store(url: str, *, on_failed: OnFailed | None = None, disk: Disk | None
         signals=Signals(engine),
         backfills=Backfills(engine),
         credits=CreditRecords(engine, now),
+        quota_grants=QuotaGrants(engine, now),
+        quota_overrides=QuotaOverrides(engine, now),
         changes=Changes(engine),
         shadows=Shadows(engine, now),
         disk=disk,

@@ -156,4 +156,6 @@ class PriceBook:
     plan_allowances: pl.DataFrame
     credits: pl.DataFrame
     fees: pl.DataFrame
+    features: pl.DataFrame
     entitlements: pl.DataFrame
+    quota_grants: pl.DataFrame

@@ -22,7 +22,7 @@ from api.settings import Settings
 from rating.catalog import compile_catalog, load_catalog
 from rating.core.quota.seam import QUOTA_ASKED
 from rating.core.schema import SUBJECT, SUBSCRIPTION, usage_event_schema
-from rating.live_quota import Terms
+from rating.quota_terms import QuotaTerms as Terms
 from store.customers import Customer
 from store.errors import DatabaseFull, DatabaseUnavailable
 from store.signals import Signal
@@ -303,10 +303,13 @@ def test_what_cannot_be_counted_refuses_no_event_and_no_start(
     again.close()
 
 
-def test_a_feature_that_cannot_be_counted_leaves_the_others_alone(sold: httpx2.Client, engine: Engine) -> None:
+@pytest.mark.parametrize("window", ["month", "year"])
+def test_a_feature_that_cannot_be_counted_leaves_the_others_alone(
+    sold: httpx2.Client, engine: Engine, window: str
+) -> None:
     """`calls` counts the same events; tokens are a product that has no quantity for one of them."""
     meters = {"tokens": PRODUCT, "calls": {"event_type": "llm.request", "aggregation": "count"}}
-    limits = {feature: {"limit": "2000", "window": "month"} for feature in meters}
+    limits = {feature: {"limit": "2000", "window": window} for feature in meters}
     plan = {"currency": "USD", "prices": ["fee"], "entitlements": limits}
     features = {feature: {"meter": feature} for feature in meters}
     prices, plans = {"fee": CATALOG["prices"]["fee"]}, {"pro": plan, "free": plan}
@@ -339,7 +342,7 @@ def test_every_counter_is_compared_with_the_log(sold: httpx2.Client, engine: Eng
     use(sold, "5", 9)
     equal = {"compared": 2, "different": 0, "items": [], "uncounted": {}}
     assert sold.get("/v1/quota/comparison").json() == equal
-    counters = engine.quota._live._counters["tokens"]
+    counters = engine.quota._live._plain._counters["tokens"]
     counters.add(np.array([0]), np.array([10**9]))
     found = sold.get("/v1/quota/comparison").json()
     wrong = {"customer": "acme", "feature": "tokens", "window_start": "2026-10-01T00:00:00Z"}
