@@ -31,6 +31,7 @@ from api.routes import (
     health,
     lines,
     quota,
+    quota_comparison,
     quota_grants,
     rated_events,
     rejections,
@@ -45,6 +46,7 @@ from api.settings import Settings
 
 ROUTES = (
     quota,
+    quota_comparison,
     events,
     event_list,
     corrections,

@@ -86,7 +86,7 @@ class Engine:
         self.settings = settings
         self.now = now
         self._changing = Lock()  # catalog, customers and subscriptions are checked against each other
-        self.quota = QuotaService(self._terms, self._whole_log, self._record_crossings, now)
+        self.quota = QuotaService(self._terms, self._log_since, self._record_crossings, now)
         self.log = UsageLog.open(
             settings.data,
             properties={},
@@ -371,8 +371,8 @@ class Engine:
             raise NotFound("catalog", "in force")
         return QuotaInputs(self.in_force.catalog, terms, self.log.scan().frame)
 
-    def _whole_log(self) -> tuple[pl.LazyFrame, int]:
-        snapshot = self.log.scan()
+    def _log_since(self, since: datetime | None) -> tuple[pl.LazyFrame, int]:
+        snapshot = self.log.scan(start=since)
         return snapshot.frame, snapshot.last_sequence
 
     def _record_crossings(self, changes: Sequence[LevelChange]) -> None:

@@ -13,23 +13,34 @@ nothing is raised into the writer, which would take no event any more. It is log
 import logging
 import time
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from threading import Lock
 
 import polars as pl
-from polars.exceptions import PanicException
 
 from ingest.correction_judge import CorrectionEffect
 from rating.core.quota.answer import QuotaAnswer
 from rating.core.quota.seam import CustomerState, Hold, LevelChange
 from rating.entitled_quota import EntitledQuota
+from rating.live_quota import ANYTHING, ReadUsage
 from rating.quota_terms import QuotaTerms
 from store.errors import DatabaseUnavailable
 
 RETRY_SECONDS = 1.0
-_ANYTHING = (Exception, PanicException)
+COMPARISONS_MAX = 3
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How many counters were compared with the log, those that are `different` (COMPARED), and the features that could
+    not be counted, with why."""
+
+    compared: int
+    different: pl.DataFrame
+    uncounted: dict[str, str]
 
 
 class QuotaService:
@@ -38,7 +49,7 @@ class QuotaService:
     def __init__(
         self,
         read_terms: Callable[[], QuotaTerms | None],
-        read_usage: Callable[[], tuple[pl.LazyFrame, int]],
+        read_usage: ReadUsage,
         on_crossing: Callable[[list[LevelChange]], None],
         now: Callable[[], datetime],
     ) -> None:
@@ -66,7 +77,7 @@ class QuotaService:
                 self._outbox.record()
             except DatabaseUnavailable:
                 raise
-            except _ANYTHING as error:
+            except ANYTHING as error:
                 self._put_off(error)
 
     def count(self, events: pl.DataFrame) -> None:
@@ -79,7 +90,11 @@ class QuotaService:
 
     def correct(self, effect: CorrectionEffect) -> None:
         """Take off events that are out of force now, and add those that replace them; see `count`."""
-        self._move(lambda: self._live.correct(effect.out, effect.in_force, effect.last_sequence))
+        self._move(lambda: self._correct(effect))
+
+    def _correct(self, effect: CorrectionEffect) -> None:
+        self._live.correct(effect.out, effect.in_force, effect.last_sequence)
+        self._old = bool(self._live.uncounted)  # perhaps it put an event out of force that could not be counted
 
     def check(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer:
         """Whether `subject` may use `amount` more of `feature`; waits while counters are rebuilt.
@@ -99,6 +114,18 @@ class QuotaService:
         with self._lock:
             self._refresh()
         return self._live.check_many(asked, now)
+
+    def comparison(self) -> Comparison:
+        """Every counter beside a metering query over the log. What differs is looked at again: a correction may have
+        come between."""
+        for _ in range(COMPARISONS_MAX):
+            with self._lock:
+                self._refresh()
+            found, uncounted = self._live.comparison(), self._live.uncounted
+            different = found.filter(pl.col("counted") != pl.col("metered"))
+            if different.is_empty():
+                break
+        return Comparison(found.height, different, uncounted)
 
     def hold(
         self, id: str, subject: str, feature: str, amount: Decimal, minimum: Decimal, now: datetime
@@ -154,7 +181,7 @@ class QuotaService:
             try:
                 self._refresh()
                 move()
-            except _ANYTHING as error:
+            except ANYTHING as error:
                 self._put_off(error)
 
     def _put_off(self, error: BaseException) -> None:
@@ -168,7 +195,7 @@ class QuotaService:
         if self._old:
             terms = self._read_terms()
             if terms is not None:
-                self._live.rebuild(terms)
+                self._live.rebuild(terms, self._now())
             self._old = False
         self._outbox.record_when_due()
 

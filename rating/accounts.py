@@ -4,7 +4,9 @@ An account of a customer counts what its subjects use and, where a plan of it is
 for. A subject with a limit of its own has an account beside. Each that there is must allow (judging.py).
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -22,9 +24,11 @@ from rating.core.quota.seam import LevelChange
 from rating.core.quota.terms import AccountTerms
 from rating.core.schema import INSTANT, QUANTITY
 from rating.counters import Units, counted, units_of
+from rating.live_quota import ANYTHING, FeatureNotCounted
 from rating.quota_terms import QuotaTerms
 from rating.words import words_of
 
+_log = logging.getLogger(__name__)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _USED = pl.Schema({"subject": pl.String(), "time": INSTANT, "sequence": pl.Int64(), "quantity": QUANTITY})
 Key = tuple[Scope, str, str]
@@ -61,6 +65,7 @@ class Accounts:
         self._since, self._report = since, report
         self._accounts: dict[Key, Account] = {}
         self._chains: dict[tuple[str, str], tuple[Link, ...]] = {}
+        self.uncounted: dict[str, str] = {}  # features whose usage could not be counted, and why
 
     def chain(self, subject: str, feature: str) -> tuple[Link, ...]:
         """The accounts that a subject's use of a feature counts in: its own, its customer's, the parent's."""
@@ -90,21 +95,34 @@ class Accounts:
     def count_log(self, usage: pl.LazyFrame) -> None:
         """Count all usage; what has crossed a level in a window that is still open is reported."""
         for feature, meter in self.terms.meters.items():
-            metered = metered_events(usage, meter).select(_USED.names())
-            used = metered.filter(self._concerns(feature)).sort("sequence").collect()
-            if used.height:
-                found = _Used(feature, used["subject"].to_list(), units_of(used["quantity"]), *_times(used))
-                self._count(found, usage, self._since)
+            with self._uncounted_where_it_fails(feature):
+                metered = metered_events(usage, meter).select(_USED.names())
+                used = metered.filter(self._concerns(feature)).sort("sequence").collect()
+                if used.height:
+                    found = _Used(feature, used["subject"].to_list(), units_of(used["quantity"]), *_times(used))
+                    self._count(found, usage, self._since)
 
     def count(self, events: pl.DataFrame, sign: int = 1) -> None:
         """Count newly accepted events (USAGE_EVENT with property columns), or with `sign` -1 take them off."""
         now: datetime = events["received_at"].max()  # type: ignore[assignment]
         for feature, meter in self.terms.meters.items():
-            rows, units = counted(events, meter)
-            if len(units):
-                own = events if rows is None else events[rows]
-                found = _Used(feature, own["subject"].to_list(), units * sign, *_times(own))
-                self._count(found, events.lazy(), max(now, self._since))
+            with self._uncounted_where_it_fails(feature):
+                rows, units = counted(events, meter)
+                if len(units):
+                    own = events if rows is None else events[rows]
+                    found = _Used(feature, own["subject"].to_list(), units * sign, *_times(own))
+                    self._count(found, events.lazy(), max(now, self._since))
+
+    @contextmanager
+    def _uncounted_where_it_fails(self, feature: str) -> Iterator[None]:
+        """One feature that cannot be counted leaves the others counted."""
+        try:
+            yield
+        except (OSError, MemoryError):  # no fault of the feature
+            raise
+        except ANYTHING as error:
+            _log.error("quota cannot be counted: feature %s: %s", feature, error)
+            self.uncounted[feature] = next(iter(str(error).splitlines()), type(error).__name__)
 
     def amounts(self, events: pl.DataFrame) -> list[tuple[str, str, Decimal]]:
         """(subject, feature, quantity) that events would count, of features that accounts alone count."""
@@ -113,7 +131,10 @@ class Accounts:
         for feature, meter in self.terms.meters.items():
             if feature in self.terms.plain_features:
                 continue
-            rows, units = counted(events, meter)
+            try:
+                rows, units = counted(events, meter)
+            except ANYTHING as error:
+                raise FeatureNotCounted(feature, str(error)) from error
             places = range(len(units)) if rows is None else rows.tolist()
             found += [
                 (subjects[at], feature, quantity_of(int(n))) for at, n in zip(places, units.tolist(), strict=True)

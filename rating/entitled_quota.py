@@ -23,7 +23,7 @@ from rating.core.quota.seam import QUOTA_ANSWERED, RESERVED, CustomerState, Hold
 from rating.core.quota.stated import in_force, with_overage, with_restriction
 from rating.core.quota.windows import MONTH, window_at
 from rating.holds import Holds, slice_of
-from rating.live_quota import LiveQuota
+from rating.live_quota import FeatureNotCounted, LiveQuota, ReadUsage
 from rating.open_levels import OpenLevels
 from rating.quota_terms import QuotaTerms
 from rating.standings import units_of_amount
@@ -36,11 +36,11 @@ class EntitledQuota:
 
     def __init__(
         self,
-        read_usage: Callable[[], tuple[pl.LazyFrame, int]],
+        read_usage: ReadUsage,
         on_change: Callable[[list[LevelChange]], None],
         now: Callable[[], datetime],
     ) -> None:
-        """`read_usage` gives all usage and the sequence of its last event; it must not wait for a thread in `count`."""
+        """`read_usage` must not wait for a thread in `count`."""
         self._read_usage, self._on_change, self._now = read_usage, on_change, now
         self._lock = RLock()
         self._plain = LiveQuota(read_usage, self._crossed)
@@ -51,16 +51,28 @@ class EntitledQuota:
         self._states: dict[str, list[CustomerState]] = {}
         self._open = OpenLevels()
 
-    def rebuild(self, terms: QuotaTerms) -> None:
-        """Take new terms and count the whole usage log again under them."""
+    def rebuild(self, terms: QuotaTerms, now: datetime | None = None) -> None:
+        """Take new terms and count the usage log again under them: null, the whole; else what still matters at
+        `now`."""
         with self._lock:
             before, self._terms = self._terms, terms
             self._accounts = Accounts(terms, self._now(), self._report)
             self._open.terms_changed(before, terms)
             if terms.meters:
-                usage, self._counted_sequence = self._read_usage()
+                since = None if now is None else terms.counted_from(now)
+                usage, self._counted_sequence = self._read_usage(since)
                 self._accounts.count_log(usage)
-        self._plain.rebuild(terms.plain)
+        self._plain.rebuild(terms.plain, now)
+
+    @property
+    def uncounted(self) -> dict[str, str]:
+        """The features whose usage could not be counted, and why."""
+        accounted = self._accounts.uncounted if self._accounts is not None else {}
+        return {**self._plain.uncounted, **accounted}
+
+    def comparison(self) -> pl.DataFrame:
+        """COMPARED, of the counters of months."""
+        return self._plain.comparison()
 
     def count(self, events: pl.DataFrame) -> None:
         """Add newly accepted events (USAGE_EVENT with property columns) and report the levels they crossed."""
@@ -106,9 +118,15 @@ class EntitledQuota:
         pairs = asked.select("subject", "feature").unique().iter_rows()
         if not self._states and all(self._is_plain(subject, feature) for subject, feature in pairs):
             return self._plain.check_many(asked, now)
-        answers = [self.check(subject, feature, amount, now) for subject, feature, amount in asked.iter_rows()]
+        answers = [self._check_or_say_why_not(s, f, amount, now) for s, f, amount in asked.iter_rows()]
         rows = [tuple(getattr(answer, name) for name in QUOTA_ANSWERED.names()) for answer in answers]
         return pl.DataFrame(rows, schema=QUOTA_ANSWERED, orient="row")
+
+    def _check_or_say_why_not(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer:
+        try:
+            return self.check(subject, feature, amount, now)
+        except FeatureNotCounted as error:
+            return QuotaAnswer(False, "not_counted", str(error), subject, None, feature, amount)
 
     def hold(
         self, id: str, subject: str, feature: str, amount: Decimal, minimum: Decimal, now: datetime
@@ -224,6 +242,8 @@ class EntitledQuota:
         elif feature not in self._terms.meters:
             why = f"no plan of {customer} includes {feature}"
             answer = QuotaAnswer(False, "not_entitled", why, subject, customer, feature, amount)
+        elif feature in self._accounts.uncounted:
+            raise FeatureNotCounted(feature, self._accounts.uncounted[feature])
         else:
             more = units_of(state.amount) if state is not None and state.amount is not None else 0
             answer = self._accounts.check(asked, now, self._reserved, more)

@@ -9,8 +9,10 @@ A group is added as arrays (rating/counters.py): all that is done event by event
 subject moves. Single events are looked at only where a counter has reached a limit, to find the one that did.
 """
 
+import logging
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -23,12 +25,14 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from polars.exceptions import PanicException
 
 from rating.batch_checks import answered
 from rating.core.book import Meter, PriceBook
 from rating.core.periods import month_edges, month_of
 from rating.core.quota.answer import EXACT, QuotaAnswer
-from rating.core.quota.counting import Crossing, counted_sums, counted_usage, crossing_event
+from rating.core.quota.comparing import COMPARED, COUNTER, compared
+from rating.core.quota.counting import COUNTED_SUM, Crossing, counted_sums, counted_usage, crossing_event
 from rating.core.quota.seam import RESERVED, CustomerState, Hold
 from rating.core.subscriptions import plan_of_variant
 from rating.counters import Counters, Rows, Units, counted, quantity, units_of
@@ -39,11 +43,16 @@ from rating.words import words_of
 
 Window = tuple[str, str, datetime]  # customer, feature, window start
 Usage = pl.DataFrame | pl.LazyFrame
+ReadUsage = Callable[[datetime | None], tuple[pl.LazyFrame, int]]
+"""The usage from an instant on, null: all, and the sequence of the last event there is."""
 NOBODY = -1
 """The row of a subject that no customer has."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 _NOTHING = Decimal(0)
+ANYTHING = (Exception, PanicException)
+_log = logging.getLogger(__name__)
+LOOKED_BACK = timedelta(days=2)
 STANDINGS_MAX = 1 << 17
 """So many subjects and features are checked in a microsecond; the others take ten."""
 
@@ -128,20 +137,29 @@ class _Reached:
     limit: Decimal
 
 
+class FeatureNotCounted(Exception):
+    """Nobody knows what was used of a feature: its meter makes no quantity of an event."""
+
+    def __init__(self, feature: str, why: str) -> None:
+        super().__init__(
+            f"the usage of feature {feature!r} cannot be counted: {why}; correct the event or change the meter"
+        )
+
+
 class LiveQuota:
     """The counters of one data directory. Thread-safe: the writer counts, request threads ask."""
 
-    def __init__(
-        self, read_usage: Callable[[], tuple[pl.LazyFrame, int]], on_crossing: Callable[[list[Crossing]], None]
-    ) -> None:
-        """`read_usage` gives all usage and the sequence of its last event; it must not wait for a thread in `count`."""
+    def __init__(self, read_usage: ReadUsage, on_crossing: Callable[[list[Crossing]], None]) -> None:
+        """`read_usage` must not wait for a thread in `count`."""
         self._read_usage = read_usage
         self._on_crossing = on_crossing
         self._lock = RLock()
         self._terms: Terms | None = None
         self._forget()
         self._crossed: set[tuple[str, str, datetime, Decimal]] = set()
-        self._counted_sequence = 0
+        self._counted_sequence = 0  # by the rebuild
+        self._last_sequence = 0  # as of now
+        self._since: datetime | None = None
         self._holds: Holds[Window] = Holds()
         self._states: dict[str, list[CustomerState]] = {}
 
@@ -149,22 +167,53 @@ class LiveQuota:
         self._counters: dict[str, Counters] = {}  # of each feature; all have the same rows
         self._windows: list[tuple[str, datetime]] = []  # the customer and window start of each row
         self._row_of: dict[tuple[str, datetime], int] = {}
+        self._uncounted: dict[str, str] = {}  # features whose counters are wrong, and why
         self._rows_of_subjects: dict[datetime, dict[str, int]] = {}  # by month edge: the row that a subject moves
         self._standings: dict[tuple[str, str], Standing] = {}
 
-    def rebuild(self, terms: Terms) -> None:
-        """Take new terms and count the whole usage log again under them."""
+    def rebuild(self, terms: Terms, now: datetime | None = None) -> None:
+        """Take new terms and count the usage log again under them, null: the whole; else from the earliest window on
+        that is open at `now` or was LOOKED_BACK before, so that what was reached just before a stop is found."""
         with self._lock:
             self._forget()
             self._terms, self._crossed = terms, set()
             self._counters = {feature: Counters() for feature in terms.features}
-            usage, self._counted_sequence = self._read_usage()
+            self._since = None if now is None else _earliest_start(terms, now - LOOKED_BACK)
+            usage, self._counted_sequence = self._read_usage(self._since)
+            self._last_sequence = self._counted_sequence
             first, last = usage.select(pl.col("time").min(), last=pl.col("time").max()).collect().row(0)
             if first is not None:
                 edges = month_edges(terms.time_zones, first, last)
-                self._add(
-                    terms, usage, self._summed(terms, counted_sums(usage, terms.features, edges), edges.to_list())
-                )
+                sums = self._sums(terms, usage, edges)
+                self._add(terms, usage, self._summed(terms, sums, edges.to_list()))
+
+    @property
+    def uncounted(self) -> dict[str, str]:
+        """The features whose usage could not be counted, and why."""
+        return dict(self._uncounted)
+
+    def _sums(self, terms: Terms, usage: pl.LazyFrame, edges: pl.Series) -> pl.DataFrame:
+        """COUNTED_SUM of all features together or, where that fails, of those that can be counted one by one."""
+        try:
+            return counted_sums(usage, terms.features, edges)
+        except ANYTHING:
+            sums = [COUNTED_SUM.to_frame()]
+            for feature, meter in terms.features.items():
+                with self._uncounted_where_it_fails(feature):
+                    sums.append(counted_sums(usage, {feature: meter}, edges))
+        return pl.concat(sums)
+
+    @contextmanager
+    def _uncounted_where_it_fails(self, feature: str) -> Iterator[None]:
+        """One feature that cannot be counted leaves the others counted."""
+        try:
+            yield
+        except (OSError, MemoryError):  # no fault of the feature
+            raise
+        except ANYTHING as error:
+            _log.error("quota cannot be counted: feature %s: %s", feature, error)
+            self._uncounted[feature] = _first_line(error)
+            self._standings = {}
 
     def count(self, events: pl.DataFrame) -> None:
         """Add newly accepted events (USAGE_EVENT with property columns) and report the limits they reached.
@@ -178,6 +227,7 @@ class LiveQuota:
             if len(sequence) and sequence[0] <= self._counted_sequence:  # they ascend
                 events = events.filter(pl.col("sequence") > self._counted_sequence)
             if events.height:
+                self._last_sequence = int(sequence[-1])
                 self._add(self._terms, events, self._counted(self._terms, events))
 
     def correct(self, out: pl.DataFrame, events: pl.DataFrame, last_sequence: int) -> None:
@@ -190,9 +240,10 @@ class LiveQuota:
             for taken in self._counted(self._terms, out) if out.height else ():
                 self._counters[taken.feature].add(taken.rows, -taken.units)
             self.count(events)
+            self._last_sequence = last_sequence
 
     def check(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer:
-        """Whether `subject` may use `amount` more of `feature` at `now`."""
+        """Whether `subject` may use `amount` more of `feature` at `now`. Raises FeatureNotCounted."""
         answer = self._check_known(subject, feature, amount, now)
         if answer is None:
             with self._lock:
@@ -211,7 +262,15 @@ class LiveQuota:
 
     def check_many(self, asked: pl.DataFrame, now: datetime) -> pl.DataFrame:
         """See Quota.check_many."""
-        return answered(asked, lambda subject, feature: self.check(subject, feature, _NOTHING, now))
+        return answered(asked, lambda subject, feature: self._check_or_say_why_not(subject, feature, now))
+
+    def _check_or_say_why_not(self, subject: str, feature: str, now: datetime) -> QuotaAnswer:
+        """The answer for the amount 0; of a feature that cannot be counted a refusal, so that the others are
+        answered."""
+        try:
+            return self.check(subject, feature, _NOTHING, now)
+        except FeatureNotCounted as error:
+            return QuotaAnswer(False, "not_counted", str(error), subject, None, feature, _NOTHING)
 
     def _check_known(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer | None:
         """The answer of a standing, beside a thread that counts. Null: there is none, or it is moved just now."""
@@ -234,6 +293,8 @@ class LiveQuota:
         if terms is None or customer is None or limit is None:
             why = "no customer has this subject" if customer is None else f"no plan of {customer} includes {feature}"
             return QuotaAnswer(False, "not_entitled", why, *asked)
+        if feature in self._uncounted:
+            raise FeatureNotCounted(feature, self._uncounted[feature])
         standing = self._standing(terms, (subject, customer, feature), limit, now, zone)
         used = standing.counters.units(standing.row)
         return standing.answer(amount, used, self._holds.units(standing.window_key))
@@ -295,7 +356,10 @@ class LiveQuota:
         subjects = events.get_column("subject").to_list()
         found = []
         for feature, meter in features.items():
-            rows, units = counted(events, meter)
+            try:
+                rows, units = counted(events, meter)
+            except ANYTHING as error:
+                raise FeatureNotCounted(feature, _first_line(error)) from error
             places = range(len(units)) if rows is None else rows.tolist()
             found += [(subjects[at], feature, quantity(int(n))) for at, n in zip(places, units.tolist(), strict=True)]
         return found
@@ -326,10 +390,28 @@ class LiveQuota:
                 if counters.is_counted(row)
             }
 
+    def comparison(self) -> pl.DataFrame:
+        """COMPARED: every counter of a window that was counted whole beside what the meters make of the log."""
+        with self._lock:
+            if self._terms is None:
+                return COMPARED.to_frame()
+            usage, _ = self._read_usage(self._since)
+            rows = [
+                (*window, counted) for window, counted in self.counters().items() if window[1] not in self._uncounted
+            ]
+            terms, last, since = self._terms, self._last_sequence, self._since
+            features = {feature: meter for feature, meter in terms.features.items() if feature not in self._uncounted}
+        counters = pl.DataFrame(rows, schema=COUNTER, orient="row")
+        found = compared(counters, usage.filter(pl.col("sequence") <= last), features, terms.payers)
+        return found if since is None else found.filter(pl.col("window_start") >= since)
+
     def _counted(self, terms: Terms, events: pl.DataFrame) -> Iterator[_Added]:
         """What newly accepted events add to the counters of each feature."""
-        found = ((feature, counted(events, meter)) for feature, meter in terms.features.items())
-        used = [(feature, rows, units) for feature, (rows, units) in found if len(units)]
+        used: list[tuple[str, Rows | None, Units]] = []
+        for feature, meter in terms.features.items():
+            with self._uncounted_where_it_fails(feature):
+                rows, units = counted(events, meter)
+                used += [(feature, rows, units)] if len(units) else []
         if not used:
             return
         owners, times = self._owners(terms, events), words_of(events.get_column("time"))
@@ -424,13 +506,23 @@ def _month_start(instant: datetime, time_zone: str) -> datetime:
     return month_of(instant, time_zone).start(ZoneInfo(time_zone))
 
 
+def _earliest_start(terms: Terms, at: datetime) -> datetime:
+    """When the first of the windows began that are open at `at`."""
+    return min(_month_start(at, zone) for zone in {"UTC", *terms.time_zones})
+
+
 def _crossings(terms: Terms, events: Usage, reached: Sequence[_Reached]) -> Iterator[Crossing]:
     """The crossing of each counter that has reached its limit with `events`."""
     customers = {each.window[0] for each in reached}
     payers = terms.payers.filter(pl.col("customer").is_in(customers))
-    usage = counted_usage(events.lazy(), terms.features, payers, terms.time_zones)
+    features = {feature: terms.features[feature] for feature in {each.window[1] for each in reached}}
+    usage = counted_usage(events.lazy(), features, payers, terms.time_zones)
     for each in sorted(reached, key=lambda each: each.window):
         here = usage.filter(**dict(zip(("customer", "feature", "window_start"), each.window, strict=True)))
         found = crossing_event(here, each.before, each.limit)
         if found is not None:
             yield Crossing(*each.window, each.limit, found["used"], found["source"], found["id"], found["time"])
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -56,8 +56,12 @@ class Meter:
     def __init__(self, given_terms: Terms) -> None:
         self.events: list[dict[str, Any]] = []
         self.crossings: list[Crossing] = []
-        self.quota = LiveQuota(lambda: (self.frame(0), len(self.events)), self.crossings.extend)
+        self.quota = LiveQuota(self.since, self.crossings.extend)
         self.quota.rebuild(given_terms)
+
+    def since(self, since: datetime | None) -> tuple[pl.LazyFrame, int]:
+        usage = self.frame(0)
+        return usage if since is None else usage.filter(pl.col("time") >= since), len(self.events)
 
     def frame(self, start: int) -> pl.LazyFrame:
         return usage_frame(self.events, CATALOG.declared_properties()).slice(start)
@@ -148,6 +152,24 @@ def test_another_limit_is_another_crossing() -> None:
     meter.post(event(100_000))
     assert len({c.key for c in meter.crossings}) == 2
     assert meter.used() == 100_150
+
+
+@given(
+    at=st.datetimes(datetime(2026, 9, 28), datetime(2026, 10, 5)).map(lambda t: t.replace(tzinfo=UTC)),  # noqa: DTZ001
+    zone=st.sampled_from(["UTC", "Pacific/Kiritimati", "America/Lima"]),
+)
+def test_a_rebuild_reads_from_the_earliest_open_window_on(at: datetime, zone: str) -> None:
+    meter = Meter(terms(zone=zone))
+    days = [datetime(2026, 8, 1, tzinfo=UTC) + timedelta(hours=6 * n) for n in range(4 * 80)]
+    meter.post(*(event(1, day) for day in days))
+    whole = meter.used(at)
+    before = at - timedelta(days=2)
+    whole_before = meter.used(before)
+    meter.quota.rebuild(terms(zone=zone), at)
+    assert (meter.used(at), meter.used(before)) == (whole, whole_before)
+    compared = meter.quota.comparison()
+    assert compared.height in (1, 2, 3)
+    assert (compared["counted"] == compared["metered"]).all()
 
 
 def test_events_that_a_rebuild_has_read_are_not_counted_again() -> None:

@@ -17,7 +17,7 @@ from rating.entitled_quota import EntitledQuota
 from rating.quota_terms import QuotaTerms
 from tests.frames import usage_frame
 from tests.rating.credits.frames import frame
-from tests.rating.quota.accounts import JANUARY, on
+from tests.rating.quota.accounts import JANUARY
 
 SUBJECTS = {"acme": "acme", "acme-eu": "acme", "parent": "parent"}
 Row = Mapping[str, Any]
@@ -102,13 +102,14 @@ class Live:
         self.quota.rebuild(terms)
 
     def _new(self, changes: list[LevelChange]) -> EntitledQuota:
-        quota = EntitledQuota(lambda: (self._frame(), len(self.events)), changes.extend, lambda: self.now)
-        quota.rebuild(self.terms)
+        quota = EntitledQuota(self._since, changes.extend, lambda: self.now)
+        quota.rebuild(self.terms, self.now)
         return quota
+
+    def _since(self, since: datetime | None) -> tuple[pl.LazyFrame, int]:
+        usage = self._frame()
+        return usage if since is None else usage.filter(pl.col("time") >= since), len(self.events)
 
     def _frame(self) -> pl.LazyFrame:
         received = pl.Series("received_at", [e["got"] for e in self.events], dtype=pl.Datetime("us", "UTC"))
         return usage_frame(self.events, self._properties).with_columns(received)
-
-
-
