@@ -196,7 +196,7 @@ class QuotaService:
         if self._old:
             terms = self._read_terms()
             if terms is not None:
-                self._live.rebuild(terms)
+                self._live.rebuild(terms, self._now())
             self._old = False
         self._outbox.record_when_due()
 

@@ -50,21 +50,24 @@ class EntitledQuota:
         self._accounts: Accounts | None = None
         self._counted_sequence = 0  # by the rebuild
         self._last_sequence = 0  # as of now
+        self._since: datetime | None = None
         self._holds: Holds[Key] = Holds()
         self._states: dict[str, list[CustomerState]] = {}
         self._open = OpenLevels()
 
-    def rebuild(self, terms: QuotaTerms) -> None:
-        """Take new terms and count the whole usage log again under them."""
+    def rebuild(self, terms: QuotaTerms, now: datetime | None = None) -> None:
+        """Take new terms and count the usage log again under them: null, the whole; else what still matters at
+        `now`."""
         with self._lock:
             before, self._terms = self._terms, terms
             self._accounts = Accounts(terms, self._now(), self._report)
             self._open.terms_changed(before, terms)
             if terms.meters:
-                usage, self._counted_sequence = self._read_usage(None)
-                self._last_sequence = self._counted_sequence
+                since = None if now is None else terms.counted_from(now)
+                usage, self._counted_sequence = self._read_usage(since)
+                self._last_sequence, self._since = self._counted_sequence, since
                 self._accounts.count_log(usage)
-        self._plain.rebuild(terms.plain, self._now())
+        self._plain.rebuild(terms.plain, now)
 
     def count(self, events: pl.DataFrame) -> None:
         """Add newly accepted events (USAGE_EVENT with property columns) and report the levels they crossed."""
@@ -128,12 +131,11 @@ class EntitledQuota:
 
     def _accounts_compared(self) -> pl.DataFrame:
         with self._lock:
-            terms, accounts, last = self._terms, self._accounts, self._last_sequence
+            terms, accounts, last, now = self._terms, self._accounts, self._last_sequence, self._now()
             if terms is None or accounts is None or not terms.meters:
                 return COMPARED.to_frame()
-            now = self._now()
             counted = accounts.sums(now)
-            usage, _ = self._read_usage(None)
+            usage, _ = self._read_usage(self._since)
         anew = Accounts(terms, now, lambda changes: None)
         anew.count_log(usage.filter(pl.col("sequence") <= last))
         return beside(counted, anew.sums(now).rename({"counted": "metered"}))

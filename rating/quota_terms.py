@@ -3,7 +3,7 @@ millions, and everything else, by account."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -24,9 +24,11 @@ from rating.core.quota.entitled import (
 )
 from rating.core.quota.schema import FAMILY, OVERRIDE, QUOTA_GRANT
 from rating.core.quota.terms import AccountTerms, QuotaGrant
-from rating.core.quota.windows import MONTH, WindowRule
+from rating.core.quota.windows import MONTH, WindowRule, parts
 from rating.core.subscriptions import plan_of_variant
 from rating.live_quota import Terms
+
+_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,18 @@ class QuotaTerms:
     def is_accounted(self, customer: str | None, feature: str) -> bool:
         """Whether accounts say what a customer may use of a feature, and not the counters of months alone."""
         return feature not in self.plain_features or (customer, feature) in self.touched
+
+    def counted_from(self, now: datetime) -> datetime | None:
+        """From when on usage may matter to an account at `now`; null: since ever."""
+        gives = [one for f in self.meters for one in self.gives.get(f, {}).values() if one.kind == "metered"]
+        if self.book.quota_grants.height or any(one.carries or one.rollover is not None for one in gives):
+            return None
+        rules = [one.window for one in gives] + [o.window for given in self._overrides.values() for o in given]
+        longest = [_longest(rule or MONTH) for rule in rules] + self._cycles
+        if None in longest:
+            return None
+        begun: list[datetime] = [*self.grants["effective_at"], now]
+        return min(begun) - max((days for days in longest if days is not None), default=31 * _DAY) - 2 * _DAY
 
     def customer_of(self, subject: str) -> str | None:
         """Who pays for a subject."""
@@ -150,6 +164,13 @@ class QuotaTerms:
         return agreed_of(of_plans.filter(pl.col("customer").is_in(customers)))
 
     @cached_property
+    def _cycles(self) -> list[timedelta | None]:
+        """How long the billing periods are that windows may be."""
+        lengths = {"day": 1, "week": 7, "month": 31, "year": 366}
+        kinds = self.subscriptions.select("interval", "intervals").unique().iter_rows()
+        return [lengths[interval] * intervals * _DAY for interval, intervals in kinds]
+
+    @cached_property
     def _zones(self) -> dict[str, str]:
         wanted = [*self._agreed, *(customer for customer, _ in self.touched)]
         rows = self.payers.filter(pl.col("customer").is_in(wanted)).select("customer", "time_zone").unique()
@@ -180,6 +201,16 @@ class QuotaTerms:
     @cached_property
     def _own_limits(self) -> set[tuple[str, str]]:
         return {(subject, feature) for _, subject, feature in self._overrides if subject is not None}
+
+
+def _longest(rule: WindowRule) -> timedelta | None:
+    """No window is longer; null: it may be."""
+    if rule.kind == "lifetime":
+        return None
+    if rule.every is None:
+        return {"hour": 1, "day": 2, "week": 8, "quarter": 92, "year": 366}.get(rule.kind, 31) * _DAY
+    count, unit = parts(rule.every)
+    return (1 + count * {"m": 0, "h": 0, "d": 1, "w": 7, "mo": 31, "y": 366}[unit] + count // 24) * _DAY
 
 
 def _grant(row: Mapping[str, Any]) -> QuotaGrant:

@@ -293,7 +293,7 @@ ENTITLEMENT = pl.Schema(
         "limit": QUANTITY,  # null: unlimited
         "window": pl.String(),  # the kind of its windows (rating/core/quota/windows.py), here and below
         "every": pl.String(),
-        "step": pl.String(),
+        "rolls_by": pl.String(),  # the step of a rolling one
         "anchor": INSTANT,
         "time_zone": pl.String(),  # null: the customer's
         "enforcement": pl.String(),  # hard | soft | grace

@@ -34,7 +34,7 @@ def row(given: Any, **features: Any) -> dict[str, Any]:
     ({"limit": "10"}, {"kind": "metered", "meter": "tokens", "limit": Decimal(10), "window": "month"}),
     ({"limit": None}, {"kind": "metered", "meter": "tokens", "window": "month"}),
     ({"limit": 1, "window": "billing"}, {"window": "billing"}),
-    ({"limit": 1, "window": {"rolling": "1h", "step": "1m"}}, {"window": "rolling", "every": "1h", "step": "1m"}),
+    ({"limit": 1, "window": {"rolling": "1h", "step": "1m"}}, {"window": "rolling", "every": "1h", "rolls_by": "1m"}),
     ({"limit": 1, "window": {"every": "2w", "anchor": "2026-01-05", "time_zone": "Europe/Madrid"}},
      {"window": "every", "every": "2w", "anchor": datetime(2026, 1, 5, tzinfo=UTC), "time_zone": "Europe/Madrid"}),
     ({"limit": 1, "enforcement": "soft"}, {"enforcement": "soft"}),

@@ -184,7 +184,7 @@ def given_at(agreed: Iterable[Agreed], gives: Mapping[str, Gives], at: datetime)
 def _gives(row: Mapping[str, Any]) -> Gives:
     maximum = row["rollover_maximum"]
     rollover = None if maximum is None else (units_of(row["rollover_minimum"]), units_of(maximum))
-    window = WindowRule(row["window"], row["every"], row["step"], row["anchor"], row["time_zone"])
+    window = WindowRule(row["window"], row["every"], row["rolls_by"], row["anchor"], row["time_zone"])
     return Gives(
         plan=row["plan"],
         kind=row["kind"],

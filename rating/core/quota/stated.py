@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 
+from rating.core.money import plain
 from rating.core.quota.answer import EXACT, Asked, QuotaAnswer, judge
 from rating.core.quota.entitled import Gives
 from rating.core.quota.judging import quantity_of
@@ -32,10 +33,12 @@ def with_overage(answer: QuotaAnswer, state: CustomerState) -> QuotaAnswer:
         return answer
     taken = EXACT.add(answer.used or _NOTHING, answer.reserved or _NOTHING)
     most = EXACT.add(answer.limit, state.amount)
-    if taken < most and EXACT.add(taken, answer.amount) <= most:
-        message = f"up to {state.amount:f} more than {answer.limit:f} are allowed: {state.reason}"
-        return replace_answer(answer, allowed=True, reason="in_grace", message=message, state=state.state)
-    return answer
+    if taken >= most:
+        return answer
+    message = f"up to {plain(state.amount)} more than {plain(answer.limit)} are allowed: {state.reason}"
+    fits = EXACT.add(taken, answer.amount) <= most
+    reason = "in_grace" if fits else "would_exceed"
+    return replace_answer(answer, allowed=fits, reason=reason, message=message, state=state.state)
 
 
 def with_restriction(answer: QuotaAnswer, state: CustomerState, gives: Gives | None) -> QuotaAnswer:

@@ -102,9 +102,13 @@ class Live:
         self.quota.rebuild(terms)
 
     def _new(self, changes: list[LevelChange]) -> EntitledQuota:
-        quota = EntitledQuota(lambda since: (self._frame(), len(self.events)), changes.extend, lambda: self.now)
-        quota.rebuild(self.terms)
+        quota = EntitledQuota(self._since, changes.extend, lambda: self.now)
+        quota.rebuild(self.terms, self.now)
         return quota
+
+    def _since(self, since: datetime | None) -> tuple[pl.LazyFrame, int]:
+        usage = self._frame()
+        return usage if since is None else usage.filter(pl.col("time") >= since), len(self.events)
 
     def _frame(self) -> pl.LazyFrame:
         received = pl.Series("received_at", [e["got"] for e in self.events], dtype=pl.Datetime("us", "UTC"))
