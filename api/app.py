@@ -32,6 +32,8 @@ from api.routes import (
     health,
     lines,
     quota,
+    quota_comparison,
+    quota_grants,
     rated_events,
     rejections,
     runs,
@@ -46,6 +48,7 @@ from api.settings import Settings
 
 ROUTES = (
     quota,
+    quota_comparison,
     events,
     event_list,
     corrections,
@@ -54,6 +57,7 @@ ROUTES = (
     usage,
     catalog,
     credits,
+    quota_grants,
     current_charges,
     customer_states,
     customers,

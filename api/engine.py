@@ -17,6 +17,7 @@ from api.current_charges import CurrentCharges, CurrentChargesService
 from api.exports import Exports
 from api.history import History
 from api.quota import QuotaService
+from api.quota_records import QuotaInputs, QuotaRecords
 from api.rated_events import RatedEvents
 from api.rating import Closing, RatingService
 from api.settings import Settings
@@ -30,14 +31,13 @@ from ingest.log import UsageLog
 from rating.catalog import Catalog, Change, compile_catalog, diff, parse_catalog
 from rating.catalog.reading import Format
 from rating.core.book import Meter, PriceBook
-from rating.core.quota.counting import Crossing
 from rating.core.quota.seam import CustomerState, LevelChange
 from rating.core.schema import SUBJECT
 from rating.core.usage_history import HistoryRule
 from rating.disk import Disk
 from rating.ledger_table import LedgerTable
 from rating.line_table import LineTable
-from rating.live_quota import Terms
+from rating.quota_terms import QuotaTerms
 from store import open_store
 from store.customers import Customer, is_time_zone, refuse
 from store.errors import NotFound, PlanInUse, Refused
@@ -86,7 +86,7 @@ class Engine:
         self.settings = settings
         self.now = now
         self._changing = Lock()  # catalog, customers and subscriptions are checked against each other
-        self.quota = QuotaService(self._terms, self._whole_log, self._crossed, now)
+        self.quota = QuotaService(self._terms, self._log_since, self._crossed, now)
         self.log = UsageLog.open(
             settings.data,
             properties={},
@@ -124,6 +124,7 @@ class Engine:
             self.credits = CreditService(self.store, self.rating, self.now)
             self.subscriptions = SubscriptionService(self.store, self.now)
             self.signalling = Signalling(self.store, self.quota, self.settings, self.now, self._policies)
+            self.quota_records = QuotaRecords(self.store, self.quota, self._quota_inputs, self.now)
             self._open_backfills()
         except BaseException:
             self.store.close()
@@ -358,18 +359,30 @@ class Engine:
             "backfills": self.backfills.status(),
         }
 
-    def _terms(self) -> Terms | None:
+    def _terms(self) -> QuotaTerms | None:
         if self._in_force is None:
             return None
-        payers = self.store.customers.payers_frame()
-        return Terms(self._in_force.book, payers, self.store.subscriptions.subscriptions_frame())
+        return QuotaTerms(
+            self._in_force.book,
+            self.store.customers.payers_frame(),
+            self.store.subscriptions.subscriptions_frame(),
+            self.store.quota_grants.frame(),
+            self.store.quota_overrides.frame(),
+            self.store.customers.family_frame(),
+        )
 
-    def _whole_log(self) -> tuple[pl.LazyFrame, int]:
-        snapshot = self.log.scan()
+    def _quota_inputs(self) -> QuotaInputs:
+        terms = self._terms()
+        if terms is None:
+            raise NotFound("catalog", "in force")
+        return QuotaInputs(self.in_force.catalog, terms, self.log.scan().frame)
+
+    def _log_since(self, since: datetime | None) -> tuple[pl.LazyFrame, int]:
+        snapshot = self.log.scan(start=since)
         return snapshot.frame, snapshot.last_sequence
 
-    def _crossed(self, crossings: Sequence[Crossing]) -> None:
-        self.signalling.outbox.put([_level_change(crossing) for crossing in crossings])
+    def _crossed(self, changes: Sequence[LevelChange]) -> None:
+        self.signalling.outbox.put(changes)
 
     def _policies(self, change: LevelChange) -> Sequence[CustomerState]:
         """The states that policies of the catalog lead to: there are no policies yet."""
@@ -381,25 +394,6 @@ def _compiled(document: str | None) -> InForce | None:
         return None
     catalog = parse_catalog(document, format="json")
     return InForce(catalog, compile_catalog(catalog))
-
-
-def _level_change(crossing: Crossing) -> LevelChange:
-    return LevelChange(
-        kind="exhausted",
-        scope="customer",
-        owner=crossing.customer,
-        customer=crossing.customer,
-        feature=crossing.feature,
-        window_start=crossing.window_start,
-        window_end=None,
-        level="100%",
-        limit=crossing.limit,
-        used=crossing.used,
-        arm=0,
-        at=crossing.time,
-        source=crossing.source,
-        id=crossing.id,
-    )
 
 
 def _problems(query: UsageQuery) -> list[str]:

@@ -36,6 +36,7 @@ from ingest.errors import (
 from rating.catalog import CatalogInvalid
 from rating.core.money import AmountOverflow
 from rating.run_table import LinesDamaged
+from rating.uncounted import FeatureNotCounted
 from store.errors import (
     BackfillInTheWay,
     BackfillNotOpen,
@@ -98,6 +99,7 @@ KINDS: dict[type[Exception], Kind] = {
     Refused: Kind(422, "refused"),
     LinesDamaged: Kind(500, "lines-damaged"),
     AmountOverflow: Kind(422, "amount-overflow"),
+    FeatureNotCounted: Kind(503, "feature-not-counted"),
     ClientDisconnect: Kind(408, "request-timeout"),  # gone before the end of its body: nobody reads it
 }
 """The exceptions that are raised on purpose. An exception is answered as the nearest of its classes here."""

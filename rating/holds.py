@@ -43,6 +43,11 @@ class Holds(Generic[K]):
         """What all holds come to."""
         return self._sums.get(of, (_NOTHING, 0))[0]
 
+    def units(self, of: K) -> int:
+        """The same in units of 10^-9, from any thread."""
+        found = self._sums.get(of) if self._sums else None
+        return 0 if found is None else int(EXACT.scaleb(found[0], 9))
+
     def sums(self) -> dict[K, tuple[Decimal, int]]:
         """What is held, and by how many holds."""
         return dict(self._sums)

@@ -24,21 +24,33 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from rating.batch_checks import answered
 from rating.core.book import Meter, PriceBook
 from rating.core.periods import month_edges, month_of
-from rating.core.quota.answer import EXACT, Asked, QuotaAnswer, judge
-from rating.core.quota.counting import Crossing, counted_sums, counted_usage, crossing_event
+from rating.core.quota.answer import EXACT, QuotaAnswer
+from rating.core.quota.comparing import COMPARED, COUNTER, compared
+from rating.core.quota.counting import COUNTED_SUM, Crossing, counted_sums, counted_usage, crossing_event
 from rating.core.quota.seam import RESERVED, CustomerState, Hold
 from rating.core.subscriptions import plan_of_variant
 from rating.counters import Counters, Rows, Units, counted, quantity, units_of
 from rating.holds import Holds, slice_of
+from rating.payers import Agreements, Payers
+from rating.standings import Standing
+from rating.uncounted import ANYTHING, Uncounted, refused_where_it_fails
 from rating.words import words_of
 
 Window = tuple[str, str, datetime]  # customer, feature, window start
 Usage = pl.DataFrame | pl.LazyFrame
+ReadUsage = Callable[[datetime | None], tuple[pl.LazyFrame, int]]
+"""The usage from an instant on, null: all, and the sequence of the last event there is."""
 NOBODY = -1
 """The row of a subject that no customer has."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+_NOTHING = Decimal(0)
+LOOKED_BACK = timedelta(days=2)
+STANDINGS_MAX = 1 << 17
+"""So many subjects and features are checked in a microsecond; the others take ten."""
 
 
 @dataclass(frozen=True)
@@ -49,40 +61,49 @@ class Terms:
     payers: pl.DataFrame  # subject, customer, time_zone
     subscriptions: pl.DataFrame  # SUBSCRIPTION
 
-    customer_of: dict[str, tuple[str, str]] = field(init=False)
-    plans_of: dict[str, list[tuple[str, datetime, datetime | None]]] = field(init=False)
+    subjects: Payers = field(init=False)
+    agreements: Agreements = field(init=False)
     limits: dict[tuple[str, str], Decimal] = field(init=False)
     features: dict[str, Meter] = field(init=False)
-    time_zones: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        customers = {s: (c, z) for s, c, z in self.payers.select("subject", "customer", "time_zone").iter_rows()}
-        plans: dict[str, list[tuple[str, datetime, datetime | None]]] = {}
-        of_plans = self.subscriptions.select("customer", plan_of_variant().alias("plan"), "starts_at", "ends_at")
-        for customer, plan, start, end in of_plans.iter_rows():
-            plans.setdefault(customer, []).append((plan, start, end))
         limits = {
             (p, f): limit for p, f, limit in self.book.entitlements.select("plan", "feature", "limit").iter_rows()
         }
-        object.__setattr__(self, "customer_of", customers)
-        object.__setattr__(self, "plans_of", plans)
+        object.__setattr__(self, "subjects", Payers(self.payers))
+        of_plans = self.subscriptions.select("customer", plan_of_variant().alias("plan"), "starts_at", "ends_at")
+        object.__setattr__(self, "agreements", Agreements(of_plans))
         object.__setattr__(self, "limits", limits)
         meters = {meter.key: meter for meter in self.book.meters}
         entitled = self.book.entitlements.select("feature", "meter").unique().sort("feature")
         object.__setattr__(self, "features", {feature: meters[meter] for feature, meter in entitled.iter_rows()})
-        object.__setattr__(self, "time_zones", self.payers["time_zone"].unique().sort().to_list())
 
-    def lowest_limit(self, customer: str, feature: str) -> Decimal | None:
-        """No limit of the customer is ever below this; None when no plan of the customer entitles to the feature."""
-        plans = {plan for plan, _, _ in self.plans_of.get(customer, ())}
-        return min((self.limits[plan, feature] for plan in plans if (plan, feature) in self.limits), default=None)
+    @property
+    def time_zones(self) -> list[str]:
+        """Of all customers, each once."""
+        return self.subjects.time_zones
+
+    def lowest_limits(self, customer: str) -> dict[str, Decimal]:
+        """By feature, what no limit of the customer is ever below; features that no plan of it entitles to are not
+        there."""
+        plans = {plan for plan, _, _ in self.agreements.of(customer)}
+        limits = (
+            (feature, [self.limits[p, feature] for p in plans if (p, feature) in self.limits])
+            for feature in self.features
+        )
+        return {feature: min(found) for feature, found in limits if found}
 
     def limit(self, customer: str, feature: str, at: datetime) -> Decimal | None:
         """The limits of the subscriptions and add-ons in force at `at`, added up; None when no plan entitles to the
         feature."""
-        plans = [p for p, start, end in self.plans_of.get(customer, ()) if start <= at and (end is None or at < end)]
+        plans = [p for p, start, end in self.agreements.of(customer) if start <= at and (end is None or at < end)]
         limits = [self.limits[plan, feature] for plan in plans if (plan, feature) in self.limits]
         return sum(limits[1:], start=limits[0]) if limits else None
+
+    def steady(self, customer: str, at: datetime) -> tuple[datetime, datetime]:
+        """From when until when the subscriptions and add-ons in force are those at `at`."""
+        edges = [edge for _, *dates in self.agreements.of(customer) for edge in dates if edge is not None]
+        return max((e for e in edges if e <= at), default=_EVER[0]), min((e for e in edges if e > at), default=_EVER[1])
 
 
 @dataclass(frozen=True)
@@ -115,17 +136,17 @@ class _Reached:
 class LiveQuota:
     """The counters of one data directory. Thread-safe: the writer counts, request threads ask."""
 
-    def __init__(
-        self, read_usage: Callable[[], tuple[pl.LazyFrame, int]], on_crossing: Callable[[list[Crossing]], None]
-    ) -> None:
-        """`read_usage` gives all usage and the sequence of its last event; it must not wait for a thread in `count`."""
+    def __init__(self, read_usage: ReadUsage, on_crossing: Callable[[list[Crossing]], None]) -> None:
+        """`read_usage` must not wait for a thread in `count`."""
         self._read_usage = read_usage
         self._on_crossing = on_crossing
         self._lock = RLock()
         self._terms: Terms | None = None
         self._forget()
         self._crossed: set[tuple[str, str, datetime, Decimal]] = set()
-        self._counted_sequence = 0
+        self._counted_sequence = 0  # by the rebuild
+        self._last_sequence = 0  # as of now
+        self._since: datetime | None = None
         self._holds: Holds[Window] = Holds()
         self._states: dict[str, list[CustomerState]] = {}
 
@@ -133,21 +154,41 @@ class LiveQuota:
         self._counters: dict[str, Counters] = {}  # of each feature; all have the same rows
         self._windows: list[tuple[str, datetime]] = []  # the customer and window start of each row
         self._row_of: dict[tuple[str, datetime], int] = {}
+        self._uncounted = Uncounted()
         self._rows_of_subjects: dict[datetime, dict[str, int]] = {}  # by month edge: the row that a subject moves
+        self._standings: dict[tuple[str, str], Standing] = {}
 
-    def rebuild(self, terms: Terms) -> None:
-        """Take new terms and count the whole usage log again under them."""
+    def rebuild(self, terms: Terms, now: datetime | None = None) -> None:
+        """Take new terms and count the usage log again under them, null: the whole; else from the earliest window on
+        that is open at `now` or was LOOKED_BACK before, so that what was reached just before a stop is found."""
         with self._lock:
             self._forget()
             self._terms, self._crossed = terms, set()
             self._counters = {feature: Counters() for feature in terms.features}
-            usage, self._counted_sequence = self._read_usage()
+            self._since = None if now is None else _earliest_start(terms, now - LOOKED_BACK)
+            usage, self._counted_sequence = self._read_usage(self._since)
+            self._last_sequence = self._counted_sequence
             first, last = usage.select(pl.col("time").min(), last=pl.col("time").max()).collect().row(0)
             if first is not None:
                 edges = month_edges(terms.time_zones, first, last)
-                self._add(
-                    terms, usage, self._summed(terms, counted_sums(usage, terms.features, edges), edges.to_list())
-                )
+                sums = self._sums(terms, usage, edges)
+                self._add(terms, usage, self._summed(terms, sums, edges.to_list()))
+
+    @property
+    def uncounted(self) -> dict[str, str]:
+        """The features whose usage could not be counted, and why."""
+        return dict(self._uncounted.why)
+
+    def _sums(self, terms: Terms, usage: pl.LazyFrame, edges: pl.Series) -> pl.DataFrame:
+        """COUNTED_SUM of all features together or, where that fails, of those that can be counted one by one."""
+        try:
+            return counted_sums(usage, terms.features, edges)
+        except ANYTHING:
+            sums = [COUNTED_SUM.to_frame()]
+            for feature, meter in terms.features.items():
+                with self._uncounted.where_it_fails(feature):
+                    sums.append(counted_sums(usage, {feature: meter}, edges))
+        return pl.concat(sums)
 
     def count(self, events: pl.DataFrame) -> None:
         """Add newly accepted events (USAGE_EVENT with property columns) and report the limits they reached.
@@ -161,6 +202,7 @@ class LiveQuota:
             if len(sequence) and sequence[0] <= self._counted_sequence:  # they ascend
                 events = events.filter(pl.col("sequence") > self._counted_sequence)
             if events.height:
+                self._last_sequence = int(sequence[-1])
                 self._add(self._terms, events, self._counted(self._terms, events))
 
     def correct(self, out: pl.DataFrame, events: pl.DataFrame, last_sequence: int) -> None:
@@ -169,29 +211,72 @@ class LiveQuota:
         with self._lock:
             if self._terms is None or last_sequence <= self._counted_sequence:
                 return
+            self._standings = {}  # a check that does not wait would see what is taken off, and not what replaces it
             for taken in self._counted(self._terms, out) if out.height else ():
                 self._counters[taken.feature].add(taken.rows, -taken.units)
             self.count(events)
+            self._last_sequence = last_sequence
 
     def check(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer:
-        """Whether `subject` may use `amount` more of `feature` at `now`."""
-        with self._lock:
-            terms = self._terms
-            customer, zone = terms.customer_of.get(subject, (None, "UTC")) if terms else (None, "UTC")
-            asked = (subject, customer, feature, amount)
-            if customer is not None and (state := self._suspended(customer, feature, now)) is not None:
-                return QuotaAnswer(False, "suspended", state.reason, *asked, state=state.state)
-            limit = terms.limit(customer, feature, now) if terms and customer else None
-            if customer is None or limit is None:
-                why = (
-                    "no customer has this subject" if customer is None else f"no plan of {customer} includes {feature}"
-                )
-                return QuotaAnswer(False, "not_entitled", why, *asked)
-            window = month_of(now, zone).bounds(ZoneInfo(zone))
-            row = self._row_of.get((customer, window[0]))
-            used = Decimal(0) if row is None else self._counters[feature].value(row)
-            reserved = self._holds.held((customer, feature, window[0]))
-        return judge(Asked(subject, customer, feature, amount), limit, used, reserved, window)
+        """Whether `subject` may use `amount` more of `feature` at `now`. Raises FeatureNotCounted."""
+        answer = self._check_known(subject, feature, amount, now)
+        if answer is None:
+            with self._lock:
+                answer = self._check(subject, feature, amount, now)
+        return answer
+
+    def check_at_once(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer | None:
+        """The same, or None when it would have to wait for a thread that counts."""
+        answer = self._check_known(subject, feature, amount, now)
+        if answer is None and self._lock.acquire(blocking=False):
+            try:
+                return self._check(subject, feature, amount, now)
+            finally:
+                self._lock.release()
+        return answer
+
+    def check_many(self, asked: pl.DataFrame, now: datetime) -> pl.DataFrame:
+        """See Quota.check_many."""
+        return answered(asked, lambda subject, feature: self.check(subject, feature, _NOTHING, now))
+
+    def _check_known(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer | None:
+        """The answer of a standing, beside a thread that counts. Null: there is none, or it is moved just now."""
+        standings = self._standings
+        standing = standings.get((subject, feature))
+        if standing is None or not standing.since <= now < standing.until:
+            return None
+        used = standing.counters.units_at_once(standing.row)
+        if used is None or standings is not self._standings:
+            return None
+        return standing.answer(amount, used, self._holds.units(standing.window_key))
+
+    def _check(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer:
+        terms = self._terms
+        customer, zone = (terms and terms.subjects.find(subject)) or (None, "UTC")
+        asked = (subject, customer, feature, amount)
+        if customer is not None and (state := self._suspended(customer, feature, now)) is not None:
+            return QuotaAnswer(False, "suspended", state.reason, *asked, state=state.state)
+        limit = terms.limit(customer, feature, now) if terms and customer else None
+        if terms is None or customer is None or limit is None:
+            why = "no customer has this subject" if customer is None else f"no plan of {customer} includes {feature}"
+            return QuotaAnswer(False, "not_entitled", why, *asked)
+        self._uncounted.refuse(feature)
+        standing = self._standing(terms, (subject, customer, feature), limit, now, zone)
+        used = standing.counters.units(standing.row)
+        return standing.answer(amount, used, self._holds.units(standing.window_key))
+
+    def _standing(self, terms: Terms, who: tuple[str, str, str], limit: Decimal, now: datetime, zone: str) -> Standing:
+        """Worked out, and known to the next check, unless a state may end meanwhile."""
+        subject, customer, feature = who
+        window, (since, until) = month_of(now, zone).bounds(ZoneInfo(zone)), terms.steady(customer, now)
+        row = self._row(terms, customer, window[0])
+        steady = (max(since, window[0]), min(until, window[1]))
+        standing = Standing(who, limit, window, steady, (self._counters[feature], row))
+        if customer not in self._states:
+            if len(self._standings) >= STANDINGS_MAX:
+                self._standings.clear()
+            self._standings[subject, feature] = standing
+        return standing
 
     def hold(
         self, id: str, subject: str, feature: str, amount: Decimal, minimum: Decimal, now: datetime
@@ -209,8 +294,9 @@ class LiveQuota:
     def restore_hold(self, hold: Hold, now: datetime) -> None:
         """See Quota.restore_hold; `now` is in the window that it is of."""
         with self._lock:
-            customer, zone = self._terms.customer_of.get(hold.subject, (None, "UTC")) if self._terms else (None, "UTC")
-            if customer is not None:
+            found = self._terms.subjects.find(hold.subject) if self._terms else None
+            if found is not None:
+                customer, zone = found
                 self._holds.put(hold.id, (customer, hold.feature, _month_start(now, zone)), hold.amount)
 
     def shrink(self, id: str, by: Decimal) -> None:
@@ -236,7 +322,8 @@ class LiveQuota:
         subjects = events.get_column("subject").to_list()
         found = []
         for feature, meter in features.items():
-            rows, units = counted(events, meter)
+            with refused_where_it_fails(feature):
+                rows, units = counted(events, meter)
             places = range(len(units)) if rows is None else rows.tolist()
             found += [(subjects[at], feature, quantity(int(n))) for at, n in zip(places, units.tolist(), strict=True)]
         return found
@@ -248,6 +335,7 @@ class LiveQuota:
             by_customer.setdefault(state.customer, []).append(state)
         with self._lock:
             self._states = by_customer
+            self._standings = {}
 
     def _suspended(self, customer: str, feature: str, now: datetime) -> CustomerState | None:
         for state in self._states.get(customer, ()):
@@ -266,10 +354,35 @@ class LiveQuota:
                 if counters.is_counted(row)
             }
 
+    def comparison(self) -> pl.DataFrame:
+        """COMPARED: every counter of a window that was counted whole beside what the meters make of the log."""
+        with self._lock:
+            if self._terms is None:
+                return COMPARED.to_frame()
+            usage, _ = self._read_usage(self._since)
+            rows = [
+                (*window, counted)
+                for window, counted in self.counters().items()
+                if window[1] not in self._uncounted.why
+            ]
+            terms, last, since = self._terms, self._last_sequence, self._since
+            features = {
+                feature: meter for feature, meter in terms.features.items() if feature not in self._uncounted.why
+            }
+        counters = pl.DataFrame(rows, schema=COUNTER, orient="row")
+        found = compared(counters, usage.filter(pl.col("sequence") <= last), features, terms.payers)
+        return found if since is None else found.filter(pl.col("window_start") >= since)
+
     def _counted(self, terms: Terms, events: pl.DataFrame) -> Iterator[_Added]:
         """What newly accepted events add to the counters of each feature."""
-        found = ((feature, counted(events, meter)) for feature, meter in terms.features.items())
-        used = [(feature, rows, units) for feature, (rows, units) in found if len(units)]
+        used: list[tuple[str, Rows | None, Units]] = []
+        wrong = len(self._uncounted.why)
+        for feature, meter in terms.features.items():
+            with self._uncounted.where_it_fails(feature):
+                rows, units = counted(events, meter)
+                used += [(feature, rows, units)] if len(units) else []
+        if len(self._uncounted.why) > wrong:
+            self._standings = {}
         if not used:
             return
         owners, times = self._owners(terms, events), words_of(events.get_column("time"))
@@ -303,19 +416,20 @@ class LiveQuota:
         rows = np.fromiter(map(known.get, subjects, repeat(NOBODY)), np.int64, len(subjects))
         strangers = np.flatnonzero(rows == NOBODY)
         for place in strangers.tolist():
-            if (subject := subjects[place]) in terms.customer_of:
-                rows[place] = known[subject] = self._found(terms, subject, edge)
+            if (found := terms.subjects.find(subject := subjects[place])) is not None:
+                customer, zone = found
+                rows[place] = known[subject] = self._row(terms, customer, _month_start(edge, zone))
         return rows
 
-    def _found(self, terms: Terms, subject: str, edge: datetime) -> int:
-        """The row of a customer's subject, made when it is new."""
-        customer, zone = terms.customer_of[subject]
-        window = (customer, _month_start(edge, zone))
+    def _row(self, terms: Terms, customer: str, start: datetime) -> int:
+        """The row of a customer's window, made when it is new."""
+        window = (customer, start)
         if window not in self._row_of:
             self._row_of[window] = len(self._windows)
             self._windows.append(window)
+            lowest = terms.lowest_limits(customer)
             for feature, counters in self._counters.items():
-                counters.new(terms.lowest_limit(customer, feature))
+                counters.new(lowest.get(feature))
         return self._row_of[window]
 
     def _summed(self, terms: Terms, sums: pl.DataFrame, edges: Sequence[datetime]) -> Iterator[_Added]:
@@ -352,7 +466,7 @@ class LiveQuota:
         limit = terms.limit(customer, added.feature, added.latest(row))
         if limit is None or used < limit:
             return None
-        if len(terms.plans_of[customer]) == 1:
+        if len(terms.agreements.of(customer)) == 1:
             counters.forget_threshold(row)  # there is no other limit to reach
         return None if (*window, limit) in self._crossed else _Reached(window, added.before(row, used), limit)
 
@@ -363,11 +477,17 @@ def _month_start(instant: datetime, time_zone: str) -> datetime:
     return month_of(instant, time_zone).start(ZoneInfo(time_zone))
 
 
+def _earliest_start(terms: Terms, at: datetime) -> datetime:
+    """When the first of the windows began that are open at `at`."""
+    return min(_month_start(at, zone) for zone in {"UTC", *terms.time_zones})
+
+
 def _crossings(terms: Terms, events: Usage, reached: Sequence[_Reached]) -> Iterator[Crossing]:
     """The crossing of each counter that has reached its limit with `events`."""
     customers = {each.window[0] for each in reached}
     payers = terms.payers.filter(pl.col("customer").is_in(customers))
-    usage = counted_usage(events.lazy(), terms.features, payers, terms.time_zones)
+    features = {feature: terms.features[feature] for feature in {each.window[1] for each in reached}}
+    usage = counted_usage(events.lazy(), features, payers, terms.time_zones)
     for each in sorted(reached, key=lambda each: each.window):
         here = usage.filter(**dict(zip(("customer", "feature", "window_start"), each.window, strict=True)))
         found = crossing_event(here, each.before, each.limit)

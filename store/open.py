@@ -18,6 +18,8 @@ from store.durability import OnFailed
 from store.errors import DatabaseUnavailable
 from store.migrate import upgrade
 from store.outbox import OutboxRecords
+from store.quota_grants import QuotaGrants
+from store.quota_overrides import QuotaOverrides
 from store.rewriting import mark_clean_end, rewrite_after_unclean_end
 from store.runs import Runs
 from store.shadows import Shadows
@@ -44,6 +46,8 @@ class Store:
     webhooks: Webhooks
     backfills: Backfills
     credits: CreditRecords
+    quota_grants: QuotaGrants
+    quota_overrides: QuotaOverrides
     changes: Changes
     shadows: Shadows
     disk: Disk
@@ -95,6 +99,8 @@ def open_store(url: str, *, on_failed: OnFailed | None = None, disk: Disk | None
         webhooks=Webhooks(engine, now),
         backfills=Backfills(engine),
         credits=CreditRecords(engine, now),
+        quota_grants=QuotaGrants(engine, now),
+        quota_overrides=QuotaOverrides(engine, now),
         changes=Changes(engine),
         shadows=Shadows(engine, now),
         disk=disk,

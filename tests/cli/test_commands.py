@@ -1,6 +1,7 @@
 """From a catalog file to an explained charge line, command by command."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -149,6 +150,9 @@ def test_doctor_finds_a_sound_directory_sound(run: Run, data: Path, usage: Path)
     assert [check["name"] for check in ran.json["checks"]] == [
         "disk", "journal files", "service", "journal", "usage table", "database", "charge lines", "quota"
     ]  # fmt: skip
+    header, now = USAGE.splitlines()[0], datetime.now(UTC).isoformat()
+    usage.write_text(f"{header}\ngateway,now,llm.request,acme,{now},small,5\n")
+    run("ingest", usage, "--data", data)
     assert "ok      quota: 1 live counters" in run("doctor", "--data", data).out
 
 

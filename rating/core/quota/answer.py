@@ -19,6 +19,7 @@ Reason: TypeAlias = Literal[
     "suspended",
     "exhausted",
     "would_exceed",
+    "not_counted",
 ]
 Scope: TypeAlias = Literal["key", "customer", "pool"]
 """Whose limit it is: of a subject alone, of its customer, or shared by a customer and those it pays for."""
