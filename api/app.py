@@ -20,6 +20,7 @@ from api.routes import (
     backfills,
     catalog,
     checks,
+    consume,
     corrections,
     credits,
     current_charges,
@@ -43,6 +44,7 @@ from api.routes import (
 from api.settings import Settings
 
 ROUTES = (
+    consume,
     quota,
     events,
     event_list,

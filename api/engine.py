@@ -12,6 +12,7 @@ import polars as pl
 from api.backfill_preview import Preview, preview
 from api.backfills import BackfillService
 from api.checks import Checked, CheckService
+from api.consuming import ConsumeService
 from api.credits import CreditService
 from api.current_charges import CurrentCharges, CurrentChargesService
 from api.exports import Exports
@@ -122,6 +123,7 @@ class Engine:
             self.charges = CurrentChargesService(self.store, self.rating.sources, self.now)
             self.credits = CreditService(self.store, self.rating, self.now)
             self.subscriptions = SubscriptionService(self.store, self.now)
+            self.consuming = ConsumeService(self.log, self.quota, self.now)
             self._open_backfills()
         except BaseException:
             self.store.close()
