@@ -30,6 +30,7 @@ from api.routes import (
     events,
     exports,
     health,
+    leases,
     lines,
     quota,
     rated_events,
@@ -45,6 +46,7 @@ from api.settings import Settings
 
 ROUTES = (
     consume,
+    leases,
     quota,
     events,
     event_list,

@@ -10,21 +10,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from rating.catalog import Catalog
-from rating.core.book import Meter, PriceBook
+from rating.core.book import Meter
 from rating.core.money import plain
 from rating.core.quota.answer import EXACT
 from store.errors import Refused
 
 Value = str | int | bool | None
-
-
-def meter_of(catalog: Catalog, book: PriceBook, feature: str) -> Meter:
-    """The meter of a feature. Raises Refused."""
-    found = catalog.features.get(feature)
-    if found is None:
-        raise Refused([f"the catalog in force has no feature {feature!r}"])
-    return next(meter for meter in book.meters if meter.key == found.meter)
 
 
 def counts_events(meter: Meter) -> bool:

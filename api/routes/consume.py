@@ -15,7 +15,7 @@ from starlette.responses import Response
 from api.consuming import Consumed
 from api.documentation import Responses, body, problems
 from api.engine import Engine
-from api.feature_events import by_feature, counts_events, event_of, json_of, meter_of, refuse_other_amount
+from api.feature_events import by_feature, counts_events, event_of, json_of, refuse_other_amount
 from api.frames import JSON, json_response
 from api.lease_models import ConsumeIn, ConsumeOut
 from api.plain_route import PlainRoute
@@ -101,8 +101,7 @@ def _read_amount(raw: bytes) -> ConsumeIn:
 
 def _event_of_amount(engine: Engine, given: ConsumeIn) -> tuple[bytes, list[str] | None]:
     """The event that counts as the amount. Raises Refused where none does."""
-    in_force, amount = engine.in_force, Decimal(given.amount)
-    meter = meter_of(in_force.catalog, in_force.book, given.feature)
+    amount, meter = Decimal(given.amount), engine.in_force.meter_of(given.feature)
     if counts_events(meter) and EXACT.compare(amount, Decimal(1)) != 0:
         raise Refused([f"meter {meter.key!r} counts events: consume 1 at a time, or lease more"])
     event = json_of(event_of(meter, given.source, given.id, given.subject, amount, given.time, given.data))
