@@ -18,7 +18,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import uuid4
 
-from api.feature_events import by_feature
+from api.feature_events import BATCH, by_feature
 from ingest.admission import Candidates
 from ingest.errors import CommitUnknown
 from ingest.lift import as_usage
@@ -72,26 +72,27 @@ class ConsumeService:
         self._under_way: dict[Identity, threading.Event] = {}
         self._lock = threading.Lock()
 
-    def consume(self, event: bytes, features: list[str] | None = None) -> Consumed:
+    def consume(self, events: bytes, features: list[str] | None = None) -> Consumed:
         """`begin` and `end`, and the wait between them."""
-        begun = self.begin(event, features)
+        begun = self.begin(events, features)
         if isinstance(begun, Consumed):
             return begun
         begun.verdict.result()
         return self.end(begun)
 
-    def begin(self, event: bytes, features: list[str] | None = None) -> Consumed | Started:
-        """Hold what an event (a CloudEvent in JSON) counts, and submit it; or what refuses it, and nothing is kept.
+    def begin(self, events: bytes, features: list[str] | None = None, *, was_used: bool = False) -> Consumed | Started:
+        """Hold what an event counts, and submit it; or what refuses it, and nothing is kept. It is a CloudEvent in
+        JSON, or a batch of events of one subject, which are taken together. What `was_used` is recorded in any case.
 
         Of the `features`, each must allow it; unless given, of all that the event counts in and the customer is
         entitled to. May wait for the counters, and for the same event when it is under way. Raises Refused for an event
         that is not good or of another window, IdTaken when its identity has another body, what UsageLog.submit raises,
         and DatabaseUnavailable.
         """
-        found = self._event(event)
+        found = self._event(events)
         done = self._alone(found.identity)
         try:
-            begun = self._begin(found, features, done)
+            begun = self._begin(found, features, done, was_used=was_used)
         except BaseException:
             done()
             raise
@@ -109,23 +110,28 @@ class ConsumeService:
             raise Refused([f"{event.code}: {event.message}" for event in verdict.events])
         now = self._now()
         items = [self._taken(started.subject, feature, amount, now) for feature, amount in started.uses.items()]
-        return Consumed(True, bool(verdict.duplicate), items)
+        return Consumed(True, verdict.accepted == 0, items)
 
     def _event(self, body: bytes) -> _Event:
-        candidates = self._log.screened(body, CLOUDEVENT)
+        candidates = self._log.screened(body, BATCH if body[:1] == b"[" else CLOUDEVENT)
         if candidates.rejected:
             raise Refused([f"{event.code}: {event.message}" for event in candidates.rejected])
+        assert candidates.events.n_unique("subject") == 1, "events of several subjects"
         row = candidates.events.row(0, named=True)
         identity = (row["source"], row["id"])
         return _Event(candidates, len(body), identity, row["subject"], row["time"], row["received_at"])
 
-    def _begin(self, event: _Event, features: list[str] | None, done: Callable[[], None]) -> Consumed | Started:
+    def _begin(
+        self, event: _Event, features: list[str] | None, done: Callable[[], None], *, was_used: bool
+    ) -> Consumed | Started:
         uses = by_feature(self._quota.amounts(as_usage(event.candidates.events, self._log.declared)))
         asked = {feature: uses.get(feature, _NOTHING) for feature in features or uses}
         answers = [self._quota.check(event.subject, f, max(n, _NOTHING), event.now) for f, n in asked.items()]
         if features is None and any(answer.reason != "not_entitled" for answer in answers):
             answers = [answer for answer in answers if answer.reason != "not_entitled"]
         uses = {answer.feature: asked[answer.feature] for answer in answers}
+        if was_used:
+            return self._submitted(event, uses, [], done)
         refused = [a for a in answers if not a.allowed and (asked[a.feature] > 0 or features is not None)]
         outside = None if refused else _outside(event, answers)
         if not refused and outside is None:
@@ -133,7 +139,7 @@ class ConsumeService:
             if isinstance(held, list):
                 return self._submitted(event, uses, held, done)
             refused = [held]
-        if self._log.knows(event.candidates.events.select(IDENTITY_COLUMNS))[0]:
+        if self._log.knows(event.candidates.events.select(IDENTITY_COLUMNS)).all():
             return self._submitted(event, uses, [], done)  # a duplicate, or a conflict: it adds nothing
         if outside is not None:
             raise Refused([outside])

@@ -16,6 +16,8 @@ from rating.core.quota.answer import EXACT
 from store.errors import Refused
 
 Value = str | int | bool | None
+BATCH = "application/cloudevents-batch+json"
+EVENTS_MAX = 10_000
 
 
 def counts_events(meter: Meter) -> bool:
@@ -38,13 +40,28 @@ def event_of(
     return {**event, **timed, "data": {**implied, **data, **measured}}
 
 
-def json_of(event: Mapping[str, Any]) -> bytes:
-    """The same event, the same bytes."""
-    return json.dumps(event, separators=(",", ":")).encode()
+def times_of(meter: Meter, amount: Decimal) -> int | None:
+    """How many events an amount takes where each counts one; null where one event says it. Raises Refused."""
+    if not counts_events(meter):
+        return None
+    if amount != amount.to_integral_value() or not 0 < amount <= EVENTS_MAX:
+        raise Refused(
+            [
+                f"meter {meter.key!r} counts events, so 1 to {EVENTS_MAX} of them are recorded at a time, not"
+                f" {plain(amount)}: report more often, or lease with `records: nothing` and send the events"
+            ]
+        )
+    return int(amount)
+
+
+def json_of(event: Mapping[str, Any], times: int | None = None) -> bytes:
+    """A batch of the event, or of so many of it under numbered ids; the same event, the same bytes."""
+    events = [event] if times is None else [{**event, "id": f"{event['id']}.{n}"} for n in range(1, times + 1)]
+    return json.dumps(events, separators=(",", ":")).encode()
 
 
 def by_feature(amounts: list[tuple[str, str, Decimal]]) -> dict[str, Decimal]:
-    """(subject, feature, quantity) of one event, added up by feature."""
+    """(subject, feature, quantity) of events of one subject, added up by feature."""
     sums: dict[str, Decimal] = {}
     for _, feature, amount in amounts:
         sums[feature] = EXACT.add(sums.get(feature, Decimal(0)), amount)

@@ -1,7 +1,6 @@
 """The usage that a report of a lease becomes: events with identities of their own, so that they are counted once,
 however often they are submitted."""
 
-import json
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -11,25 +10,23 @@ from decimal import Decimal
 from typing import Any
 
 from api.feature_events import (
+    BATCH,
     Value,
     by_feature,
-    counts_events,
     event_of,
     json_of,
     refuse_other_amount,
+    times_of,
 )
 from ingest.lift import as_usage
 from ingest.log import UsageLog
 from ingest.verdicts import DUPLICATE, BatchVerdict
 from rating.core.book import Meter
-from rating.core.money import plain
 from rating.core.quota.seam import Quota
 from store.errors import Refused
 from store.leases import Lease, LeaseReport
 
 _log = logging.getLogger(__name__)
-BATCH = "application/cloudevents-batch+json"
-EVENTS_MAX = 10_000
 _LAST = timedelta(microseconds=1)
 
 
@@ -59,7 +56,7 @@ class LeaseEvents:
     def submit(self, report: LeaseReport) -> "Future[BatchVerdict]":
         """Post it, once more or for the first time. Raises as UsageLog.submit."""
         assert report.event is not None
-        return self.log.submit(_batch(report.event), BATCH, keeps_rejections=False)
+        return self.log.submit(json_of(report.event["event"], report.event["times"]), BATCH, keeps_rejections=False)
 
     def _recorded_as(
         self,
@@ -72,13 +69,10 @@ class LeaseEvents:
         at: datetime,
         data: Mapping[str, Value],
     ) -> dict[str, Any]:
-        times = None
-        if counts_events(meter):
-            times, each = _whole(meter, delta), Decimal(1)
-        else:
-            each = delta
+        times = times_of(meter, delta)
+        each = delta if times is None else Decimal(1)
         event = event_of(meter, f"lease:{lease}", str(sequence), subject, each, at, data)
-        screened = self.log.screened(json_of(event), "application/cloudevents+json")
+        screened = self.log.screened(json_of(event), BATCH)
         if screened.rejected:
             raise Refused([f"{verdict.code}: {verdict.message}" for verdict in screened.rejected])
         counted = by_feature(self.quota.amounts(as_usage(screened.events, self.log.declared)))
@@ -96,22 +90,3 @@ def note(report: LeaseReport, verdict: BatchVerdict) -> None:
     wrong = [event for event in verdict.events if event.code != DUPLICATE]
     if wrong:
         _log.error("report %d of lease %s is not in the log: %s", report.sequence, report.lease, wrong[0].message)
-
-
-def _batch(stored: Mapping[str, Any]) -> bytes:
-    event, times = stored["event"], stored["times"]
-    if times is None:
-        return json.dumps([event], separators=(",", ":")).encode()
-    numbered = [{**event, "id": f"{event['id']}.{number}"} for number in range(1, times + 1)]
-    return json.dumps(numbered, separators=(",", ":")).encode()
-
-
-def _whole(meter: Meter, delta: Decimal) -> int:
-    if delta != delta.to_integral_value() or not 0 < delta <= EVENTS_MAX:
-        raise Refused(
-            [
-                f"meter {meter.key!r} counts events, so a report records 1 to {EVENTS_MAX} of them, not {plain(delta)}:"
-                " report more often, or lease with `records: nothing` and send the events"
-            ]
-        )
-    return int(delta)

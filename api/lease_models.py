@@ -38,6 +38,7 @@ class ConsumeIn(Input):
     amount: Amount
     time: Moment | None = Field(None, description="when it was used; now, unless given")
     data: Data = Field({}, description="further properties; decimals as text")
+    was_used: bool = Field(False, description="it has been used already: record it, also where there is no room for it")
 
 
 class ConsumeOut(Output):
@@ -108,6 +109,7 @@ class LeaseOut(Output):
     records: Literal["usage", "nothing"]
     renew_at: DecimalText = Field(description="what is used when it is time to renew")
     expires_at: datetime
+    expires_in: float = Field(description="seconds until then, for callers whose clock may be wrong")
     state: Literal["open", "released", "expired"]
     overspent: DecimalText = Field(description="what was used above `granted`")
     quota: LeasedQuota | None = Field(description="null in a list")

@@ -258,7 +258,7 @@ class LeaseService:
         missing = EXACT.subtract(amount, kept.slice.left)
         held: Hold | QuotaAnswer | None = None
         if missing > 0:
-            minimum = min(missing, Decimal(lease.given["minimum"]))
+            minimum = min(missing, max(Decimal(lease.given["minimum"]), self._own_room(kept, now)))
             held = kept.slice.fill(lease.subject, lease.feature, missing, minimum, now)
         granted = EXACT.add(lease.used, kept.slice.left) if isinstance(held, Hold) else lease.granted
         expires_at = _earlier(now + timedelta(seconds=lease.given["seconds"]), lease.segment_ends_at)
@@ -269,6 +269,12 @@ class LeaseService:
                 kept.slice.give_back(held.id)
             raise
         self._kept.watch(expires_at, lease.id)
+
+    def _own_room(self, kept: Kept, now: datetime) -> Decimal:
+        """What is left of the quota where nobody else holds any of it: what it holds itself makes no slice smaller."""
+        standing = self._quota.check(kept.lease.subject, kept.lease.feature, _NOTHING, now)
+        is_alone = standing.reserved == kept.slice.left and standing.remaining is not None
+        return standing.remaining or _NOTHING if is_alone else _NOTHING
 
     def _change(self, kept: Kept, lease: Lease, report: LeaseReport | None = None) -> None:
         """Write a lease as it is from now on. Raises DatabaseUnavailable: then it is as it was."""

@@ -15,6 +15,7 @@ import httpx2
 import orjson
 import polars as pl
 
+from benchmarks import leases
 from benchmarks.measuring import Figure, figure, get, main, progress, request, send
 from benchmarks.servers import bare, tallystick
 from benchmarks.usage import ARROW, CATALOG, arrow_bodies, events, parties
@@ -32,7 +33,7 @@ def measure(quick: bool) -> dict[str, Figure]:
     now = datetime.now(UTC)
     made = events(50_000, subjects=CUSTOMERS, seed=5).with_columns(time=pl.lit(now).cast(pl.Datetime("us", "UTC")))
     used = dict(made.group_by("subject").agg(pl.col("input_tokens").sum()).iter_rows())
-    return {**_over_http(checks, made, used), **_in_process(checks * 10)}
+    return {**_over_http(checks, made, used), **_in_process(checks * 10), **leases.measure(quick)}
 
 
 def _over_http(checks: int, made: pl.DataFrame, used: dict[str, int]) -> dict[str, Figure]:

@@ -12,10 +12,10 @@ from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from api.consuming import Consumed
+from api.consuming import Consumed, Started
 from api.documentation import Responses, body, problems
 from api.engine import Engine
-from api.feature_events import by_feature, counts_events, event_of, json_of, refuse_other_amount
+from api.feature_events import BATCH, by_feature, counts_events, event_of, json_of, refuse_other_amount, times_of
 from api.frames import JSON, json_response
 from api.lease_models import ConsumeIn, ConsumeOut
 from api.plain_route import PlainRoute
@@ -23,7 +23,6 @@ from api.quota_answers import body_of, headers_of, status_of
 from api.wiring import TheEngine
 from ingest.errors import UnreadableBody
 from ingest.lift import as_usage
-from rating.core.quota.answer import EXACT
 from store.errors import Refused
 
 router = APIRouter(prefix="/v1/quota", tags=["quota"], route_class=PlainRoute)
@@ -68,28 +67,30 @@ async def consume_quota(request: Request, engine: TheEngine) -> Response:
     also where nothing is left by now. However many ask at the same time, a hard limit is never passed.
     """
     raw = await request.body()
-    event, features = await run_in_threadpool(_asked, engine, raw)
-    begun = await run_in_threadpool(engine.consuming.begin, event, features)
+    begun = await run_in_threadpool(_begun, engine, raw)
     if isinstance(begun, Consumed):
         return _answer(begun, engine.now())
     await request.app.state.futures.wrap(begun.verdict)
     return _answer(await run_in_threadpool(engine.consuming.end, begun), engine.now())
 
 
-def _asked(engine: Engine, raw: bytes) -> tuple[bytes, list[str] | None]:
-    """The event in the digits that it was sent in, and the features that must allow it."""
+def _begun(engine: Engine, raw: bytes) -> Consumed | Started:
+    """The event in the digits that it was sent in, or those that an amount becomes."""
     try:
         members = _read_object(raw)
         features = _read_names(members["features"]) if "features" in members and "event" in members else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableBody(f"the body is no object of `event` and `features`, nor of an amount: {error}") from error
     if "event" not in members:
-        return _event_of_amount(engine, _read_amount(raw))
+        given = _read_amount(raw)
+        return engine.consuming.begin(_events_of(engine, given), [given.feature], was_used=given.was_used)
+    if bytes(members["event"]).lstrip()[:1] == b"[":
+        raise Refused(["`event` is an array; consume one event at a time"])
     if unknown := sorted(members.keys() - {"event", "features"}):
         raise Refused([f"{unknown[0][:80]!r} is not a member of what `consume` takes beside `event`: `features` is"])
     if features is not None and not 0 < len(features) <= FEATURES_MAX:
         raise Refused([f"{len(features)} features; name 1 to {FEATURES_MAX}, or leave `features` out for all"])
-    return bytes(members["event"]), None if features is None else list(dict.fromkeys(features))
+    return engine.consuming.begin(bytes(members["event"]), None if features is None else list(dict.fromkeys(features)))
 
 
 def _read_amount(raw: bytes) -> ConsumeIn:
@@ -99,17 +100,17 @@ def _read_amount(raw: bytes) -> ConsumeIn:
         raise RequestValidationError(error.errors()) from error
 
 
-def _event_of_amount(engine: Engine, given: ConsumeIn) -> tuple[bytes, list[str] | None]:
-    """The event that counts as the amount. Raises Refused where none does."""
+def _events_of(engine: Engine, given: ConsumeIn) -> bytes:
+    """The events that count as an amount: one, or as many where each counts one. Raises Refused where none do."""
     amount, meter = Decimal(given.amount), engine.in_force.meter_of(given.feature)
-    if counts_events(meter) and EXACT.compare(amount, Decimal(1)) != 0:
-        raise Refused([f"meter {meter.key!r} counts events: consume 1 at a time, or lease more"])
-    event = json_of(event_of(meter, given.source, given.id, given.subject, amount, given.time, given.data))
-    screened = engine.log.screened(event, "application/cloudevents+json")
+    times = None if counts_events(meter) and amount == 1 else times_of(meter, amount)
+    event = event_of(meter, given.source, given.id, given.subject, amount, given.time, given.data)
+    events = json_of(event, times)
+    screened = engine.log.screened(events, BATCH)
     if not screened.rejected:
         counted = by_feature(engine.quota.amounts(as_usage(screened.events, engine.log.declared)))
         refuse_other_amount(meter, amount, counted.get(given.feature, Decimal(0)))
-    return event, [given.feature]
+    return events
 
 
 def _answer(consumed: Consumed, now: datetime) -> Response:

@@ -44,7 +44,7 @@ def make_lease(engine: TheEngine, given: LeaseIn) -> Response:
     made = engine.leases.make(_asked(engine, given))
     if isinstance(made, QuotaAnswer):
         return json_response(body_of(made), status_of(made), headers_of(made, engine.now()))
-    return json_response(_shown(made, engine.leases.standing(made)), 201)
+    return json_response(_shown(engine, made), 201)
 
 
 @router.get("", response_model=LeasePage)
@@ -58,14 +58,14 @@ def list_leases(
     """The leases by id. Those that ended more than 30 days ago are not kept."""
     found = engine.leases.page(customer, state, after, limit)
     following = found[-1].id if len(found) == limit else None
-    return json_response({"items": [_shown(lease, None) for lease in found], "next": following})
+    return json_response({"items": [_shown(engine, lease, is_listed=True) for lease in found], "next": following})
 
 
 @router.get("/{id}", response_model=LeaseOut, responses=problems(404))
 def get_lease(engine: TheEngine, id: Id) -> Response:
     """One lease, and the quota that it is of."""
     lease = engine.leases.get(id)
-    return json_response(_shown(lease, engine.leases.standing(lease)))
+    return json_response(_shown(engine, lease))
 
 
 @router.post("/{id}/report", response_model=LeaseOut, responses=problems(400, 404, 409, 413, 503, 507))
@@ -78,7 +78,7 @@ def report_lease(engine: TheEngine, id: Id, given: ReportIn) -> Response:
     renew = None if given.renew is None else Decimal(given.renew)
     asked = ReportAsked(given.sequence, Decimal(given.used), given.at, given.data, renew)
     lease = engine.leases.report(id, asked)
-    return json_response(_shown(lease, engine.leases.standing(lease)))
+    return json_response(_shown(engine, lease))
 
 
 @router.post("/{id}/release", response_model=LeaseOut, responses=problems(400, 404, 409, 413, 503, 507))
@@ -86,7 +86,7 @@ def release_lease(engine: TheEngine, id: Id, given: ReleaseIn) -> Response:
     """End a lease, with a last report: what it did not use is anybody's at once."""
     used = None if given.used is None else Decimal(given.used)
     lease = engine.leases.release(id, ReportAsked(given.sequence, used, given.at, given.data))
-    return json_response(_shown(lease, engine.leases.standing(lease)))
+    return json_response(_shown(engine, lease))
 
 
 def _asked(engine: Engine, given: LeaseIn) -> LeaseAsked:
@@ -102,13 +102,15 @@ def _asked(engine: Engine, given: LeaseIn) -> LeaseAsked:
     return LeaseAsked(given.id, given.subject, given.feature, amount, minimum, given.seconds, given.records, given.data)
 
 
-def _shown(lease: Lease, quota: QuotaAnswer | None) -> dict[str, Any]:
+def _shown(engine: Engine, lease: Lease, *, is_listed: bool = False) -> dict[str, Any]:
     whole = {name: getattr(lease, name) for name in _FIELDS}
     over = max(EXACT.subtract(lease.used, lease.granted), _NOTHING)
     amounts = {"granted": lease.granted, "used": lease.used, "renew_at": _renew_at(lease), "overspent": over}
     texts = {name: plain(value) for name, value in amounts.items()}
-    of_quota = None if quota is None else {name: value for name, value in body_of(quota).items() if name in _QUOTA}
-    return {**whole, **texts, "quota": of_quota}
+    seconds = max((lease.expires_at - engine.now()).total_seconds(), 0.0) if lease.state == "open" else 0.0
+    quota = None if is_listed else body_of(engine.leases.standing(lease))
+    of_quota = None if quota is None else {name: quota[name] for name in _QUOTA}
+    return {**whole, **texts, "expires_in": seconds, "quota": of_quota}
 
 
 def _renew_at(lease: Lease) -> Decimal:

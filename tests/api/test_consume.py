@@ -106,6 +106,7 @@ WRONG = [
     ({"event": event(), "other": 1}, 422, "other"),  # an unknown member beside an event
     ({"event": event(), "features": []}, 422, "features"),  # no features
     ({"event": 5}, 422, "send a JSON object"),  # an event that is none
+    ({"event": []}, 422, "one event at a time"),  # events that are none
     ({"event": event(time="soon")}, 422, "invalid_time"),  # a bad event
     (amount("1", "1", feature="images"), 422, "no feature 'images'"),  # an unknown feature
     (amount("1", "1", time="2026-09-30T23:59:59Z"), 422, "another window"),  # usage of last month
@@ -124,10 +125,16 @@ def test_what_is_wrong_is_said_and_nothing_recorded(sold: httpx2.Client, engine:
 
 PAID = {"property": "kind", "in": ["paid"]}
 ANY = {"property": "kind", "in": ["paid", "free"]}
+NUMBERS = {"a": "number", "b": "number"}
 METERS: dict[str, dict[str, Any]] = {
     "calls": {"event_type": "call", "aggregation": "count", "filters": [PAID]},
     "sold": {"event_type": "call", "aggregation": "sum", "property": "size", "filters": [ANY]},
-    "both": {"event_type": "call", "aggregation": "sum", "properties": {"a": "number", "b": "number"}, "expression": "a * b"},
+    "both": {
+        "event_type": "call",
+        "aggregation": "sum",
+        "properties": {"a": "number", "b": "number"},
+        "expression": "a * b",
+    },
 }
 
 
@@ -144,7 +151,8 @@ def filtered(sold: httpx2.Client) -> httpx2.Client:
 
 GIVEN = [
     (amount("0", 1, feature="calls"), 200, ""),  # one call; its filter says which
-    (amount("1", 2, feature="calls"), 422, "1 at a time"),  # two calls are two events
+    (amount("1", 2, feature="calls"), 200, ""),  # two calls are two events
+    (amount("1", "2.5", feature="calls"), 422, "2.5"),  # half a call is none
     (amount("2", 2, feature="sold", data={"kind": "free"}), 200, ""),  # of one of two kinds
     (amount("3", 2, feature="sold", data={"kind": "x"}), 422, "counts 0 instead"),  # filtered out
     (amount("4", 2, feature="both"), 422, "send the event"),  # a product is no amount
@@ -156,7 +164,19 @@ def test_an_amount_becomes_the_event_that_counts_as_it(filtered: httpx2.Client) 
         answer = consume(filtered, given)
         assert (answer.status_code, says in answer.text) == (status, True), answer.text
         if status == 200:
-            assert ask(filtered, feature=given["feature"]).json()["used"] == str(given["amount"])
+            [item] = answer.json()["items"]
+            assert (item["feature"], item["amount"]) == (given["feature"], str(given["amount"]))
+    assert [ask(filtered, feature=feature).json()["used"] for feature in ("calls", "sold")] == ["3", "2"]
+
+
+def test_what_was_used_is_recorded_also_where_nothing_is_left(filtered: httpx2.Client) -> None:
+    late = {"was_used": True, "time": "2026-09-30T23:59:59Z"}
+    for _ in range(2):
+        assert consume(filtered, amount("1", 5000, was_used=True)).json()["allowed"] is True
+        assert consume(filtered, amount("2", 7, **late)).status_code == 200
+        answer = consume(filtered, amount("3", 11, feature="calls", was_used=True))
+        assert (answer.status_code, answer.json()["items"][0]["used"]) == (200, "11")
+    assert (used(filtered), ask(filtered).json()["remaining"]) == ("5000", "0")
 
 
 def test_an_event_of_several_features_is_taken_when_all_have_room(filtered: httpx2.Client, engine: Engine) -> None:

@@ -145,8 +145,12 @@ def test_a_renewal_fills_the_slice_up_and_takes_nothing_back(sold: httpx2.Client
     assert report(sold, 2, 90, renew=50).json()["granted"] == "180"
     assert report(sold, 2, 90, renew=95).json()["granted"] == "185"  # sent again: as far as it is not there already
     assert report(sold, 1, 90, renew=1000).json()["granted"] == "185"  # an older one asks for nothing
+    assert report(sold, 3, 90, renew=1000).json()["granted"] == "1090"  # nobody else holds any
+    assert report(sold, 3, 90, renew=95).json()["granted"] == "1090"
+    release(sold)
+    lease(sold, id="first-2", amount=95, minimum=1)
     lease(sold, id="other", amount=1000)
-    assert report(sold, 3, 90, renew=5000).json()["granted"] == str(185 + (2000 - 90 - 95 - 1000) // 2)
+    assert report(sold, 3, 0, "first-2", renew=5000).json()["granted"] == str(95 + (2000 - 90 - 95 - 1000) // 2)
     assert standing(sold) == ("90", str(95 + 407 + 1000), "408")
 
 
