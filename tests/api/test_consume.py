@@ -192,7 +192,7 @@ def test_an_event_of_several_features_is_taken_when_all_have_room(filtered: http
 THREADS = 64
 
 
-def race(engine: Engine, asked: list[tuple[str, int]]) -> list[bool]:
+def race(engine: Engine, asked: list[tuple[str, object]]) -> list[bool]:
     """All at the same moment, each in a thread of its own pool of 64; whether each was allowed."""
     start = threading.Barrier(THREADS)
 
@@ -214,6 +214,17 @@ def test_64_threads_pass_a_hard_limit_by_no_unit_and_reach_it(sold: httpx2.Clien
     race(engine, [(f"one-{n}", 1) for n in range(640)])
     assert (used(sold), ask(sold).json()["reserved"]) == ("2000", "0")
     assert len(events_of(engine)) == sum(allowed) + 2000 - 7 * sum(allowed)
+
+
+@pytest.mark.long
+def test_64_threads_reach_a_hard_limit_in_thousands_of_rounds(
+    sold: httpx2.Client, engine: Engine, eager_switches: None
+) -> None:
+    """4,000 times 0.5 is all; 6,400 are asked for, each tenth of them twice."""
+    allowed = race(engine, [(f"{n}", "0.5") for n in range(6_400) for _ in range(1 + (n % 10 == 0))])
+    assert (used(sold), ask(sold).json()["reserved"]) == ("2000", "0")
+    assert len(events_of(engine)) == 4_000
+    assert sum(allowed) >= 4_000
 
 
 def test_the_same_event_from_64_threads_is_taken_once(sold: httpx2.Client, engine: Engine) -> None:

@@ -318,6 +318,17 @@ def test_64_clients_pass_a_hard_limit_by_no_unit_and_reach_it(sold: httpx2.Clien
     assert standing(sold) == ("2000", "0", "0")
 
 
+@pytest.mark.long
+def test_64_clients_reach_a_hard_limit_in_thousands_of_requests(
+    sold: httpx2.Client, engine: Engine, eager_switches: None
+) -> None:
+    """Slices of 1 or 2, each made, reported and released: 1,000 leases and more."""
+    with ThreadPoolExecutor(CLIENTS) as threads:
+        spent = list(threads.map(lambda client: spend(engine, client, 40, 2), range(CLIENTS)))
+    assert sum(spent) + spend(engine, CLIENTS, 2000, 100) == 2000
+    assert standing(sold) == ("2000", "0", "0")
+
+
 class Killed(BaseException):
     """The process ends here."""
 
