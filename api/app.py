@@ -20,6 +20,7 @@ from api.routes import (
     backfills,
     catalog,
     checks,
+    consume,
     corrections,
     credits,
     current_charges,
@@ -30,6 +31,7 @@ from api.routes import (
     events,
     exports,
     health,
+    leases,
     lines,
     quota,
     quota_comparison,
@@ -47,6 +49,8 @@ from api.routes import (
 from api.settings import Settings
 
 ROUTES = (
+    consume,
+    leases,
     quota,
     quota_comparison,
     events,

@@ -12,10 +12,14 @@ import polars as pl
 from api.backfill_preview import Preview, preview
 from api.backfills import BackfillService
 from api.checks import Checked, CheckService
+from api.consuming import ConsumeService
 from api.credits import CreditService
 from api.current_charges import CurrentCharges, CurrentChargesService
 from api.exports import Exports
 from api.history import History
+from api.in_force import InForce, compiled
+from api.lease_events import LeaseEvents
+from api.leases import LeaseService
 from api.quota import QuotaService
 from api.quota_records import QuotaInputs, QuotaRecords
 from api.rated_events import RatedEvents
@@ -30,7 +34,6 @@ from api.verification import Verification
 from ingest.log import UsageLog
 from rating.catalog import Catalog, Change, compile_catalog, diff, parse_catalog
 from rating.catalog.reading import Format
-from rating.core.book import Meter, PriceBook
 from rating.core.quota.seam import CustomerState, LevelChange
 from rating.core.schema import SUBJECT
 from rating.core.usage_history import HistoryRule
@@ -51,21 +54,6 @@ Now = Callable[[], datetime]
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
-
-
-@dataclass(frozen=True)
-class InForce:
-    """A catalog and what is compiled from it; replaced whole, never changed."""
-
-    catalog: Catalog
-    book: PriceBook
-
-    def meter(self, key: str) -> Meter:
-        """Raises NotFound."""
-        for meter in self.book.meters:
-            if meter.key == key:
-                return meter
-        raise NotFound("meter", key)
 
 
 @dataclass(frozen=True)
@@ -106,7 +94,7 @@ class Engine:
         """The relational store and the line table; what a stopped process left behind is put right."""
         self.store = open_store(self.settings.database, on_failed=self.log.fail, now=self.now)
         try:
-            self._in_force = _compiled(self.store.catalogs.current())
+            self._in_force = compiled(self.store.catalogs.current())
             self.log.declare(self._in_force.catalog.declared_properties() if self._in_force else {})
             line_table = LineTable(self.settings.data / "lines", disk=Disk())
             ledger_table = LedgerTable(self.settings.data / "credits", disk=Disk())
@@ -125,6 +113,10 @@ class Engine:
             self.subscriptions = SubscriptionService(self.store, self.now)
             self.signalling = Signalling(self.store, self.quota, self.settings, self.now, self._policies)
             self.quota_records = QuotaRecords(self.store, self.quota, self._quota_inputs, self.now)
+            self.consuming = ConsumeService(self.log, self.quota, self.now)
+            events = LeaseEvents(self.log, self.quota, lambda feature: self.in_force.meter_of(feature))
+            open_max = self.settings.leases_open_max
+            self.leases = LeaseService(self.store.leases, events, self.quota, self.now, open_max=open_max)
             self._open_backfills()
         except BaseException:
             self.store.close()
@@ -143,6 +135,7 @@ class Engine:
         try:
             self.signalling.load()
             self.quota.refresh()  # a crossing that was journaled but not recorded is found now
+            self.leases.open()
             self.signalling.outbox.start()
         except BaseException:
             self.backfills.close()
@@ -161,6 +154,7 @@ class Engine:
 
     def close(self) -> None:
         """Write what is in memory and let the next process in."""
+        self.leases.close()
         self.charges.close()
         self.backfills.close()
         self.log.close()
@@ -277,7 +271,7 @@ class Engine:
     def _in_force_at(self, instant: datetime) -> InForce:
         """The catalog that was in force at an instant. Raises Refused before the first."""
         version = self.store.catalogs.version_at(instant)
-        found = None if version is None else _compiled(self.store.catalogs.document(version))
+        found = None if version is None else compiled(self.store.catalogs.document(version))
         if found is None:
             raise Refused([f"no catalog was in force at {instant.isoformat()}; ask for a later instant"])
         return found
@@ -357,6 +351,7 @@ class Engine:
             "webhooks": self.signalling.status(),
             "log": log,
             "backfills": self.backfills.status(),
+            "leases": self.leases.status(),
         }
 
     def _terms(self) -> QuotaTerms | None:
@@ -387,13 +382,6 @@ class Engine:
     def _policies(self, change: LevelChange) -> Sequence[CustomerState]:
         """The states that policies of the catalog lead to: there are no policies yet."""
         return ()
-
-
-def _compiled(document: str | None) -> InForce | None:
-    if document is None:
-        return None
-    catalog = parse_catalog(document, format="json")
-    return InForce(catalog, compile_catalog(catalog))
 
 
 def _problems(query: UsageQuery) -> list[str]:

@@ -52,6 +52,7 @@ from store.errors import (
     RunInProgress,
     SubjectTaken,
     TooManyBackfills,
+    UsageGoesBack,
 )
 
 log = logging.getLogger("tallystick.api")
@@ -93,6 +94,7 @@ KINDS: dict[type[Exception], Kind] = {
     IdTaken: Kind(409, "id-taken"),
     RunInProgress: Kind(409, "run-in-progress"),
     TooManyStreams: Kind(503, "too-many-streams", retry_after_seconds=10),
+    UsageGoesBack: Kind(409, "usage-goes-back"),
     CreditVoided: Kind(409, "credit-voided"),
     BackfillNotOpen: Kind(409, "backfill-not-open"),
     TooManyBackfills: Kind(409, "too-many-backfills"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder: its scripts are named like the packages
 
+from benchmarks import leases
 from benchmarks.measuring import Figure, main
 from benchmarks.quota_http import over_http
 from benchmarks.quota_memory import memory
@@ -21,6 +22,7 @@ def measure(quick: bool) -> dict[str, Figure]:
         **memory(quick),
         **beside_redis(quick),
         **restart(quick),
+        **leases.measure(quick),
     }
 
 

@@ -16,6 +16,7 @@ from store.customers import Customers
 from store.database import check, checkpoint, connect, disconnect, sqlite_path, writing
 from store.durability import OnFailed
 from store.errors import DatabaseUnavailable
+from store.leases import Leases
 from store.migrate import upgrade
 from store.outbox import OutboxRecords
 from store.quota_grants import QuotaGrants
@@ -50,6 +51,7 @@ class Store:
     quota_overrides: QuotaOverrides
     changes: Changes
     shadows: Shadows
+    leases: Leases
     disk: Disk
 
     def close(self) -> None:
@@ -103,6 +105,7 @@ def open_store(url: str, *, on_failed: OnFailed | None = None, disk: Disk | None
         quota_overrides=QuotaOverrides(engine, now),
         changes=Changes(engine),
         shadows=Shadows(engine, now),
+        leases=Leases(engine),
         disk=disk,
     )
 

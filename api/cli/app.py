@@ -18,6 +18,7 @@ from api.cli import (
     doctor,
     events,
     ingesting,
+    leases,
     lines,
     lint,
     quota,
@@ -85,6 +86,7 @@ app.add_typer(backfills.app, name="backfill")
 app.add_typer(catalogs.app, name="catalog")
 app.add_typer(shadow.app, name="shadow")
 app.add_typer(credits.app, name="credits")
+app.add_typer(leases.app, name="leases")
 app.add_typer(customers.app, name="customers")
 app.add_typer(subscriptions.app, name="subscriptions")
 app.add_typer(states.app, name="states")
