@@ -28,6 +28,7 @@ from api.routes import (
     event_list,
     events,
     exports,
+    gateways,
     health,
     lines,
     quota,
@@ -44,6 +45,7 @@ from api.settings import Settings
 
 ROUTES = (
     quota,
+    gateways,
     events,
     event_list,
     corrections,

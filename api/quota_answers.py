@@ -1,4 +1,5 @@
-"""What a quota answer is over HTTP: its status, its header fields and its body, the same wherever one is given."""
+"""A quota check as the faces ask it, and its answer over HTTP: status, header fields and body, the same wherever one is
+given."""
 
 from dataclasses import fields
 from datetime import datetime
@@ -6,8 +7,10 @@ from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
 
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from api.engine import Engine
 from api.frames import json_response
 from api.rate_limit_fields import rate_limit_fields, seconds_until
 from rating.core.money import plain
@@ -15,6 +18,14 @@ from rating.core.quota.answer import QuotaAnswer
 
 _FORBIDDEN = frozenset({"not_entitled", "suspended"})
 _FIELDS = [field.name for field in fields(QuotaAnswer)]
+
+
+async def asked(engine: Engine, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer:
+    """The answer, at once where nothing is in its way. Raises DatabaseUnavailable."""
+    answer = engine.quota.check_at_once(subject, feature, amount, now)
+    if answer is None:
+        return await run_in_threadpool(engine.quota.check, subject, feature, amount, now)
+    return answer
 
 
 def answered(answer: QuotaAnswer, now: datetime, estimate: dict[str, str] | None = None) -> Response:

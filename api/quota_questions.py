@@ -1,5 +1,6 @@
-"""A body of quota checks -> QUOTA_ASKED: JSON objects, or the columns of an Arrow stream."""
+"""What is asked of quotas: an amount, or a body of checks -> QUOTA_ASKED; JSON, or columns of an Arrow stream."""
 
+import re
 from decimal import Decimal
 from typing import Annotated
 
@@ -32,6 +33,14 @@ class _Questions(msgspec.Struct, forbid_unknown_fields=True):
 
 
 _read = msgspec.json.Decoder(_Questions).decode
+_amount = re.compile(AMOUNT_PATTERN).fullmatch
+
+
+def amount_of(text: str) -> Decimal:
+    """One amount. Raises Refused."""
+    if _amount(text) is None:
+        raise Refused([f"amount {text[:80]!r} is no plain decimal number with up to 29 digits and 9 decimals"])
+    return Decimal(text)
 
 
 def read_questions(

@@ -4,8 +4,6 @@ It is asked before each request that the gateway lets through, so these are plai
 themselves: declared to FastAPI, parameters alone cost as much as all the rest of the answer.
 """
 
-import re
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -20,16 +18,12 @@ from api.frames import ARROW, JSON, json_response, media_of, rows, table_respons
 from api.models import QuotaOut
 from api.paths import anything
 from api.plain_route import PlainRoute
-from api.quota_answers import answered
+from api.quota_answers import answered, asked
 from api.quota_models import QuotaAsked, QuotasAnswered
-from api.quota_questions import AMOUNT_PATTERN, CHECKS_MAX, read_questions
+from api.quota_questions import AMOUNT_PATTERN, CHECKS_MAX, amount_of, read_questions
 from api.wiring import TheEngine
-from rating.core.quota.answer import QuotaAnswer
-from store.errors import Refused
 
 router = APIRouter(prefix="/v1/quota", tags=["quota"], route_class=PlainRoute)
-
-_AMOUNT = re.compile(AMOUNT_PATTERN)
 
 
 def _parameter(name: str, where: str, description: str, **schema: Any) -> dict[str, Any]:
@@ -105,21 +99,6 @@ def _checked(engine: Engine, content: bytes, headers: Headers) -> Response:
     media = media_of(headers.get("accept"), (ARROW, JSON) if is_table else (JSON, ARROW))
     answers = engine.quota.check_many(questions, engine.now())
     return json_response({"items": rows(answers)}) if media == JSON else table_response(answers, media, "quota")
-
-
-async def asked(engine: Engine, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer:
-    """The answer, at once where nothing is in its way."""
-    answer = engine.quota.check_at_once(subject, feature, amount, now)
-    if answer is None:
-        return await run_in_threadpool(engine.quota.check, subject, feature, amount, now)
-    return answer
-
-
-def amount_of(text: str) -> Decimal:
-    """Raises Refused."""
-    if _AMOUNT.fullmatch(text) is None:
-        raise Refused([f"amount {text[:80]!r} is no plain decimal number with up to 29 digits and 9 decimals"])
-    return Decimal(text)
 
 
 def _amount(request: Request) -> Decimal:
