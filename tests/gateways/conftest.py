@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -23,9 +24,12 @@ from tests.api.conftest import CATALOG, NOW, event
 
 FILES = Path(__file__).resolve().parents[2] / "docs" / "gateways"
 START_SECONDS = 20
-LIMIT = 2000
-_FEATURES = {"features": {"requests": {"meter": "tokens"}}}
-_PRO = {**CATALOG["plans"]["pro"], "entitlements": {"requests": {"limit": str(LIMIT), "window": "month"}}}
+
+
+def catalog(limit: int) -> dict[str, Any]:
+    """The catalog of tests/api, in which plan `pro` gives `limit` of feature `requests` a month."""
+    pro = {**CATALOG["plans"]["pro"], "entitlements": {"requests": {"limit": str(limit), "window": "month"}}}
+    return {**CATALOG, "features": {"requests": {"meter": "tokens"}}, "plans": {"pro": pro}}
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,8 @@ def quotas(tmp_path: Path) -> Iterator[Quotas]:
     app = create_app(settings, engine=engine)
     with _served(app) as port:
         quotas = Quotas(engine, port)
-        catalog = {**CATALOG, **_FEATURES, "plans": {"pro": _PRO}}
         for path, body in {
-            "/v1/catalog": catalog,
+            "/v1/catalog": catalog(2000),
             "/v1/customers/acme": {},
             "/v1/customers/globex": {},
             "/v1/subscriptions/acme-pro": {"customer": "acme", "plan": "pro", "starts_at": "2026-01-01T00:00:00Z"},
