@@ -28,9 +28,9 @@ async def asked(engine: Engine, subject: str, feature: str, amount: Decimal, now
     return answer
 
 
-def answered(answer: QuotaAnswer, now: datetime, estimate: dict[str, str] | None = None) -> Response:
+def answered(answer: QuotaAnswer, now: datetime) -> Response:
     """The whole answer as JSON."""
-    return json_response(body_of(answer, estimate), status_of(answer), headers_of(answer, now))
+    return json_response(body_of(answer), status_of(answer), headers_of(answer, now))
 
 
 def status_of(answer: QuotaAnswer) -> int:
@@ -51,9 +51,7 @@ def headers_of(answer: QuotaAnswer, now: datetime) -> dict[str, str]:
     return headers
 
 
-def body_of(answer: QuotaAnswer, estimate: dict[str, str] | None = None) -> dict[str, Any]:
+def body_of(answer: QuotaAnswer) -> dict[str, Any]:
     """For JSON: decimals as text."""
     values = ((name, getattr(answer, name)) for name in _FIELDS)
-    body = {name: plain(value) if isinstance(value, Decimal) else value for name, value in values}
-    body["estimate"] = estimate
-    return body
+    return {name: plain(value) if isinstance(value, Decimal) else value for name, value in values}
