@@ -20,6 +20,7 @@ from api.routes import (
     backfills,
     catalog,
     checks,
+    consume,
     corrections,
     credits,
     current_charges,
@@ -30,6 +31,7 @@ from api.routes import (
     exports,
     gateways,
     health,
+    leases,
     lines,
     quota,
     rated_events,
@@ -44,6 +46,8 @@ from api.routes import (
 from api.settings import Settings
 
 ROUTES = (
+    consume,
+    leases,
     quota,
     gateways,
     events,

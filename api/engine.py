@@ -12,10 +12,14 @@ import polars as pl
 from api.backfill_preview import Preview, preview
 from api.backfills import BackfillService
 from api.checks import Checked, CheckService
+from api.consuming import ConsumeService
 from api.credits import CreditService
 from api.current_charges import CurrentCharges, CurrentChargesService
 from api.exports import Exports
 from api.history import History
+from api.in_force import InForce, compiled
+from api.lease_events import LeaseEvents
+from api.leases import LeaseService
 from api.quota import QuotaService
 from api.rated_events import RatedEvents
 from api.rating import Closing, RatingService
@@ -28,7 +32,6 @@ from api.verification import Verification
 from ingest.log import UsageLog
 from rating.catalog import Catalog, Change, compile_catalog, diff, parse_catalog
 from rating.catalog.reading import Format
-from rating.core.book import Meter, PriceBook
 from rating.core.money import plain
 from rating.core.quota.counting import Crossing
 from rating.core.schema import SUBJECT
@@ -50,21 +53,6 @@ Now = Callable[[], datetime]
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
-
-
-@dataclass(frozen=True)
-class InForce:
-    """A catalog and what is compiled from it; replaced whole, never changed."""
-
-    catalog: Catalog
-    book: PriceBook
-
-    def meter(self, key: str) -> Meter:
-        """Raises NotFound."""
-        for meter in self.book.meters:
-            if meter.key == key:
-                return meter
-        raise NotFound("meter", key)
 
 
 @dataclass(frozen=True)
@@ -105,7 +93,7 @@ class Engine:
         """The relational store and the line table; what a stopped process left behind is put right."""
         self.store = open_store(self.settings.database, on_failed=self.log.fail, now=self.now)
         try:
-            self._in_force = _compiled(self.store.catalogs.current())
+            self._in_force = compiled(self.store.catalogs.current())
             self.log.declare(self._in_force.catalog.declared_properties() if self._in_force else {})
             line_table = LineTable(self.settings.data / "lines", disk=Disk())
             ledger_table = LedgerTable(self.settings.data / "credits", disk=Disk())
@@ -122,6 +110,10 @@ class Engine:
             self.charges = CurrentChargesService(self.store, self.rating.sources, self.now)
             self.credits = CreditService(self.store, self.rating, self.now)
             self.subscriptions = SubscriptionService(self.store, self.now)
+            self.consuming = ConsumeService(self.log, self.quota, self.now)
+            events = LeaseEvents(self.log, self.quota, lambda feature: self.in_force.meter_of(feature))
+            open_max = self.settings.leases_open_max
+            self.leases = LeaseService(self.store.leases, events, self.quota, self.now, open_max=open_max)
             self._open_backfills()
         except BaseException:
             self.store.close()
@@ -139,6 +131,7 @@ class Engine:
         )
         try:
             self.quota.refresh()  # a crossing that was journaled but not recorded is recorded now
+            self.leases.open()
         except BaseException:
             self.backfills.close()
             raise
@@ -156,6 +149,7 @@ class Engine:
 
     def close(self) -> None:
         """Write what is in memory and let the next process in."""
+        self.leases.close()
         self.charges.close()
         self.backfills.close()
         self.log.close()
@@ -271,7 +265,7 @@ class Engine:
     def _in_force_at(self, instant: datetime) -> InForce:
         """The catalog that was in force at an instant. Raises Refused before the first."""
         version = self.store.catalogs.version_at(instant)
-        found = None if version is None else _compiled(self.store.catalogs.document(version))
+        found = None if version is None else compiled(self.store.catalogs.document(version))
         if found is None:
             raise Refused([f"no catalog was in force at {instant.isoformat()}; ask for a later instant"])
         return found
@@ -349,6 +343,7 @@ class Engine:
             "signals": self.store.signals.last_sequence(),
             "log": log,
             "backfills": self.backfills.status(),
+            "leases": self.leases.status(),
         }
 
     def _terms(self) -> Terms | None:
@@ -363,13 +358,6 @@ class Engine:
 
     def _record_crossings(self, crossings: Sequence[Crossing]) -> None:
         self.store.signals.record([_signal(crossing, self.now()) for crossing in crossings])
-
-
-def _compiled(document: str | None) -> InForce | None:
-    if document is None:
-        return None
-    catalog = parse_catalog(document, format="json")
-    return InForce(catalog, compile_catalog(catalog))
 
 
 def _signal(crossing: Crossing, now: datetime) -> Signal:

@@ -50,6 +50,7 @@ from store.errors import (
     RunInProgress,
     SubjectTaken,
     TooManyBackfills,
+    UsageGoesBack,
 )
 
 log = logging.getLogger("tallystick.api")
@@ -90,6 +91,7 @@ KINDS: dict[type[Exception], Kind] = {
     BackfillInTheWay: Kind(409, "backfill-in-the-way"),
     IdTaken: Kind(409, "id-taken"),
     RunInProgress: Kind(409, "run-in-progress"),
+    UsageGoesBack: Kind(409, "usage-goes-back"),
     CreditVoided: Kind(409, "credit-voided"),
     BackfillNotOpen: Kind(409, "backfill-not-open"),
     TooManyBackfills: Kind(409, "too-many-backfills"),

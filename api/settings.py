@@ -63,6 +63,10 @@ class Settings(BaseSettings):
     """How many backfills may be open at one time: each takes the memory and threads of a log of its own."""
     part_subscriptions_max: Positive = 250_000
     """About how many subscriptions a rating run rates and stores at a time: about 10 KiB of memory each."""
+    lease_seconds_max: Positive = 3600
+    """How long a lease of a quota may be valid, before it is renewed."""
+    leases_open_max: Positive = 1_000_000
+    """How many leases may be open at one time."""
     subject_buckets: Positive = 4
     """Into how many parts a new usage table divides the subjects of a day."""
     merged_rows_max: Positive = 500_000

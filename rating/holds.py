@@ -9,7 +9,7 @@ from rating.core.quota.answer import EXACT
 
 K = TypeVar("K", bound=Hashable)
 _NOTHING = Decimal(0)
-_UNIT = Decimal("1E-9")
+_ONE, _UNIT = Decimal(1), Decimal("1E-9")
 
 
 @dataclass
@@ -56,6 +56,8 @@ class Holds(Generic[K]):
 
 def slice_of(room: Decimal, amount: Decimal, minimum: Decimal, is_shared: bool) -> Decimal:
     """How much of `room` (at least `minimum`) a hold of `amount` gets: no more than half where others hold some too, so
-    that slices become smaller towards the limit."""
-    most = (room / 2).quantize(_UNIT, ROUND_FLOOR, EXACT) if is_shared else room
+    that slices become smaller towards the limit. Whoever asks for whole units gets whole units."""
+    most = room / 2 if is_shared else room
+    is_whole = amount == amount.to_integral_value() and minimum == minimum.to_integral_value()
+    most = most.quantize(_ONE if is_whole else _UNIT, ROUND_FLOOR, EXACT)
     return min(amount, max(most, minimum))

@@ -15,6 +15,7 @@ from store.customers import Customers
 from store.database import check, checkpoint, connect, disconnect, sqlite_path, writing
 from store.durability import OnFailed
 from store.errors import DatabaseUnavailable
+from store.leases import Leases
 from store.migrate import upgrade
 from store.rewriting import mark_clean_end, rewrite_after_unclean_end
 from store.runs import Runs
@@ -39,6 +40,7 @@ class Store:
     credits: CreditRecords
     changes: Changes
     shadows: Shadows
+    leases: Leases
     disk: Disk
 
     def close(self) -> None:
@@ -85,6 +87,7 @@ def open_store(url: str, *, on_failed: OnFailed | None = None, disk: Disk | None
         credits=CreditRecords(engine, now),
         changes=Changes(engine),
         shadows=Shadows(engine, now),
+        leases=Leases(engine),
         disk=disk,
     )
 
