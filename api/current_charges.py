@@ -4,14 +4,15 @@ A billing period belongs to the month in which it ends, and so these months are 
 lines those of open periods are the answer. Nothing is recorded.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import polars as pl
 
 from api.history import Known
-from api.rating_inputs import RatingSources
+from api.rating_inputs import Gathered, RatingSources
+from ingest.more_usage import MoreUsage
 from ingest.recent_usage import RecentUsage
 from rating.core.book import PriceBook
 from rating.core.lines import CHARGE_LINE, totals
@@ -57,9 +58,26 @@ class CurrentChargesService:
         lines = pl.concat([CHARGE_LINE.to_frame(), *rated]).join(periods, on=AGAIN.names(), how="semi").sort("line")
         return CurrentCharges(customer, now, known.view.last_sequence, periods, lines, totals(lines, book))
 
+    def lines_with(self, customer: str, book: PriceBook, more: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """CHARGE_LINE of the open periods as they are, and as they would be with `more` events of one subject
+        (USAGE_EVENT). Raises AmountOverflow."""
+        known = Known(self._sources.log.view(), self._store.changes.last())
+        accounts = self._sources.accounts(known.change, [customer])
+        months = _months(open_periods(accounts.subscriptions, self._now()))
+        with_more = replace(self._sources, recent=MoreUsage(self._recent, more))
+        as_is, would_be = (
+            [source.gather(month, book, customers=[customer], known=known, accounts=accounts) for month in months]
+            for source in (self._sources, with_more)
+        )
+        return _lines(as_is), _lines(would_be)
+
     def close(self) -> None:
         """Wait for what is under way in the background."""
         self._recent.wait()
+
+
+def _lines(gathered: Sequence[Gathered]) -> pl.DataFrame:
+    return pl.concat([CHARGE_LINE.to_frame(), *(one.inputs.rated_part().lines for one in gathered)])
 
 
 def _months(periods: pl.DataFrame) -> list[Month]:

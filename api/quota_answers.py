@@ -28,9 +28,9 @@ async def asked(engine: Engine, subject: str, feature: str, amount: Decimal, now
     return answer
 
 
-def answered(answer: QuotaAnswer, now: datetime) -> Response:
+def answered(answer: QuotaAnswer, now: datetime, estimate: dict[str, str] | None = None) -> Response:
     """The whole answer as JSON."""
-    return json_response(body_of(answer), status_of(answer), headers_of(answer, now))
+    return json_response({**body_of(answer), "estimate": estimate}, status_of(answer), headers_of(answer, now))
 
 
 def status_of(answer: QuotaAnswer) -> int:

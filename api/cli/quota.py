@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from api.cli.failing import FAILED
+from api.cli.failing import FAILED, USAGE, Failure
 from api.cli.options import Data, Json, Url
 from api.cli.printing import document, grouped, table
 from api.cli.records import read_records
@@ -36,6 +36,11 @@ def check(
     subject: Annotated[str, typer.Argument(help="`subject` of usage events.")],
     feature: Annotated[str, typer.Argument(help="A feature of the catalog.")],
     amount: Annotated[str, typer.Option(help="How much more it wants to use; 0 asks whether anything is left.")] = "0",
+    estimate: Annotated[bool, typer.Option("--estimate", help="What it would cost, too.")] = False,
+    property: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Of the estimated event, such as model=large; may be repeated."),
+    ] = None,
     data: Data = None,
     url: Url = None,
     json: Json = False,
@@ -43,11 +48,14 @@ def check(
     """Ask whether a subject may use more of a feature. Exit code 0: it may; 1: it may not."""
     with reach(data, url) as service:
         path = f"/v1/quota/{segment(subject)}/{segment(feature)}"
-        answer: dict[str, Any] = service.answer("GET", path, params={"amount": amount}, also=REFUSALS).json()
+        asked = {"amount": amount, **_estimated(estimate, property or [])}
+        answer: dict[str, Any] = service.answer("GET", path, params=asked, also=REFUSALS).json()
     if json:
         document(answer)
     else:
         _show(answer)
+        if estimate:
+            _show_estimate(answer["estimate"])
     if not answer["allowed"]:
         raise typer.Exit(FAILED)
 
@@ -75,6 +83,20 @@ def batch(
         _show_all(f"{len(answers)} asked, {len(not_allowed)} refused", shown)
     if not_allowed:
         raise typer.Exit(FAILED)
+
+
+def _estimated(wanted: bool, properties: list[str]) -> dict[str, str]:
+    if any("=" not in text for text in properties):
+        raise Failure(f"--property is {' and '.join(properties)}. Write NAME=VALUE.", USAGE)
+    named = dict(text.split("=", 1) for text in properties)
+    return {"estimate": "true", **{f"data.{name}": value for name, value in named.items()}} if wanted else {}
+
+
+def _show_estimate(found: dict[str, str] | None) -> None:
+    if found is None:
+        typer.echo("nobody knows what it costs: no price sees an event of this amount with these properties")
+    else:
+        typer.echo(f"it would cost {grouped(found['amount'])} {found['currency']}")
 
 
 def _text(value: Any) -> str:

@@ -4,7 +4,7 @@ It is asked before each request that the gateway lets through, so these are plai
 themselves: declared to FastAPI, parameters alone cost as much as all the rest of the answer.
 """
 
-from decimal import Decimal
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from api.documentation import Responses, body, problems
 from api.engine import Engine
+from api.estimating import estimate
 from api.frames import ARROW, JSON, json_response, media_of, rows, table_response
 from api.models import QuotaOut
 from api.paths import anything
@@ -22,8 +23,12 @@ from api.quota_answers import answered, asked
 from api.quota_models import QuotaAsked, QuotasAnswered
 from api.quota_questions import AMOUNT_PATTERN, CHECKS_MAX, amount_of, read_questions
 from api.wiring import TheEngine
+from store.errors import Refused
 
 router = APIRouter(prefix="/v1/quota", tags=["quota"], route_class=PlainRoute)
+
+DATA = "data."
+_NO_QUERY: Mapping[str, str] = {}
 
 
 def _parameter(name: str, where: str, description: str, **schema: Any) -> dict[str, Any]:
@@ -48,9 +53,14 @@ ANSWERS: Responses = {
     403: _answer("No plan of the subject's customer has this feature, or the customer is suspended"),
     429: _answer("It may not now; it may after `Retry-After`", *_LIMITS, "Retry-After"),
 }
+_ESTIMATE = (
+    "whether the price is wanted too; properties of the event that prices and filters look at may be given as"
+    f" `{DATA}NAME=VALUE`"
+)
 _PARAMETERS = [
     _parameter("subject", "path", "`subject` of usage events"),
     _parameter("feature", "path", "key of a feature of the catalog"),
+    _parameter("estimate", "query", _ESTIMATE, enum=["true", "false"], default="false"),
     _parameter("amount", "query", "how much more it wants to use", pattern=f"^{AMOUNT_PATTERN}$", default="0"),
 ]
 _QUESTIONS = {"items": [{"subject": "acme", "feature": "tokens", "amount": "1000"}]}
@@ -71,11 +81,15 @@ _BODY["requestBody"]["content"][JSON]["schema"] = {
 )
 async def check_quota(request: Request, engine: TheEngine) -> Response:
     """Whether `subject` may use `amount` more of `feature` now. Every acknowledged event is counted. Nothing is
-    reserved; an amount of 0 asks whether anything is left."""
-    now = engine.now()
-    path = request.scope["path_params"]
-    answer = await asked(engine, path["subject"], path["feature"], _amount(request), now)
-    return answered(answer, now)
+    reserved; an amount of 0 asks whether anything is left. With an estimate it takes far longer."""
+    now, path = engine.now(), request.scope["path_params"]
+    query = request.query_params if request.scope["query_string"] else _NO_QUERY
+    amount, is_estimated = amount_of(query.get("amount", "0")), _is_estimated(query)
+    answer = await asked(engine, path["subject"], path["feature"], amount, now)
+    if not is_estimated:
+        return answered(answer, now)
+    properties = {name.removeprefix(DATA): value for name, value in query.items() if name.startswith(DATA)}
+    return answered(answer, now, await run_in_threadpool(estimate, engine, answer, properties, now))
 
 
 @router.post(
@@ -101,5 +115,8 @@ def _checked(engine: Engine, content: bytes, headers: Headers) -> Response:
     return json_response({"items": rows(answers)}) if media == JSON else table_response(answers, media, "quota")
 
 
-def _amount(request: Request) -> Decimal:
-    return amount_of(request.query_params.get("amount", "0")) if request.scope["query_string"] else Decimal(0)
+def _is_estimated(query: Mapping[str, str]) -> bool:
+    text = query.get("estimate", "false")
+    if text not in ("true", "false"):
+        raise Refused([f"estimate is {text[:80]!r}; send true or false"])
+    return text == "true"

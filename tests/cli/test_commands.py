@@ -67,6 +67,14 @@ def test_quota_says_whether_a_subject_may_go_on_by_its_exit_code(run: Run, data:
     assert (unknown.code, unknown.out.strip()) == (1, "not allowed: no customer has this subject")
 
 
+def test_quota_estimates_what_an_amount_would_cost(run: Run, data: Path) -> None:
+    asked = ("quota", "check", "acme", "tokens", "--amount", "10", "--estimate", "--data", data)
+    assert "nobody knows what it costs" in run(*asked, "--property", "model=none").out
+    known = run(*asked, "--property", "model=small")
+    assert (known.code, known.out.splitlines()[-1]) == (0, "it would cost 0.000025 USD")
+    assert (run(*asked, "--json").json["estimate"], run(*asked, "--property", "model").code) == (None, 2)
+
+
 def test_quota_is_asked_for_every_row_of_a_file(run: Run, data: Path, tmp_path: Path) -> None:
     asked = tmp_path / "asked.csv"
     asked.write_text("subject,feature,amount\nacme,tokens,1000000\nacme,tokens,1000001\nnobody,tokens,\n")
