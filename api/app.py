@@ -30,6 +30,7 @@ from api.routes import (
     event_list,
     events,
     exports,
+    gateways,
     health,
     leases,
     lines,
@@ -53,6 +54,7 @@ ROUTES = (
     leases,
     quota,
     quota_comparison,
+    gateways,
     events,
     event_list,
     corrections,
@@ -103,7 +105,8 @@ def create_app(settings: Settings, *, engine: Engine | None = None, url: str | N
         redoc_url=None,
         telemetry=_NO_TELEMETRY,
     )
-    app.add_middleware(PlainRoutes, routes=events.router.routes, handlers=app.exception_handlers)
+    plain = [route for module in ROUTES for route in module.router.routes]
+    app.add_middleware(PlainRoutes, routes=plain, handlers=app.exception_handlers)
     app.add_middleware(BodyLimit, bytes_max=settings.body_bytes_max, arrow_bytes_max=settings.arrow_body_bytes_max)
     install(app)
     for route in ROUTES:

@@ -23,12 +23,15 @@ TAGS = [
 
 _MEANINGS = {
     400: "The body cannot be read",
+    402: "Not without more credit or another plan",
+    403: "Not this one",
     404: "There is no such thing",
     409: "It contradicts what is there",
     413: "The body is too large",
     415: "The content type is not taken here",
     406: "No offered format is acceptable",
     422: "It is not valid; `problems` lists what is wrong",
+    429: "Not now; try again after `Retry-After` seconds",
     500: "A fault of the server",
     503: "Not now; try again after `Retry-After` seconds",
     507: "The disk is full",

@@ -277,6 +277,11 @@ class SignalPage(Output):
     next: int = Field(description="`after` of the next page, also when there is nothing more yet")
 
 
+class EstimateOut(Output):
+    currency: str
+    amount: DecimalText = Field(description="what was asked would add so much to the charges of the open periods")
+
+
 class QuotaOut(Output):
     """Whether a subject may use `amount` more of a feature. Quantities are in the unit of the feature's meter."""
 
@@ -300,6 +305,7 @@ class QuotaOut(Output):
     waiting_helps: bool = Field(description="whether the next window will hold the amount")
     next_grant: str | None
     state: str | None = Field(description="of the customer, where it decides")
+    estimate: EstimateOut | None = Field(None, description="of the price, where it is asked for and known")
 
 
 class Problem(Output):

@@ -4,8 +4,8 @@ import gc
 import signal
 import socket
 import sys
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 
 import uvicorn
 
@@ -37,11 +37,25 @@ def serve(settings: Settings, *, announce: Callable[[str, Settings], None] = _sa
         server = _server(settings, engine)
         engine.signalling.deliverer.start()
         _rest_what_stays()
-        announce(url, settings)
-        _run(server, listening)
+        with _rate_limits(settings, engine):
+            announce(url, settings)
+            _run(server, listening)
         if engine.failure is not None:
             sys.exit(DISK_FAILED)
         engine.close()
+
+
+@contextmanager
+def _rate_limits(settings: Settings, engine: Engine) -> Iterator[None]:
+    """Envoy's rate limit service meanwhile, where a port is set for it. Raises OSError when that is taken, ImportError
+    without the packages that it needs."""
+    if settings.ratelimit_port is None:
+        yield
+        return
+    from api.gateways.envoy_rate_limit import serve_rate_limits
+
+    with closing(serve_rate_limits(engine, settings.host, settings.ratelimit_port)):
+        yield
 
 
 def _rest_what_stays() -> None:

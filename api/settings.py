@@ -25,6 +25,8 @@ class Settings(BaseSettings):
     """The address to listen on; the default is reached from this machine only."""
     port: Port = 8080
     """The port to listen on; 0 takes a free one."""
+    ratelimit_port: Port | None = None
+    """The port of Envoy's rate limit service over gRPC (docs/gateways/); none is no such service."""
     database_url: str | None = None
     """SQLite or PostgreSQL; none is a SQLite file in the data directory."""
     body_bytes_max: Positive = 8 * MIB

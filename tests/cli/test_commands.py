@@ -64,8 +64,36 @@ def test_quota_says_whether_a_subject_may_go_on_by_its_exit_code(run: Run, data:
     assert (allowed.code, allowed.out.splitlines()[0]) == (0, "allowed: 1000000 of 1000000 left")
     too_much = run("quota", "acme", "tokens", "--amount", "1000001", "--data", data, "--json")
     assert (too_much.code, too_much.json["reason"]) == (1, "would_exceed")
-    unknown = run("quota", "nobody", "tokens", "--data", data)
+    unknown = run("quota", "check", "nobody", "tokens", "--data", data)
     assert (unknown.code, unknown.out.strip()) == (1, "not allowed: no customer has this subject")
+
+
+def test_quota_estimates_what_an_amount_would_cost(run: Run, data: Path) -> None:
+    asked = ("quota", "check", "acme", "tokens", "--amount", "10", "--estimate", "--data", data)
+    assert "nobody knows what it costs" in run(*asked, "--property", "model=none").out
+    known = run(*asked, "--property", "model=small")
+    assert (known.code, known.out.splitlines()[-1]) == (0, "it would cost 0.000025 USD")
+    assert (run(*asked, "--json").json["estimate"], run(*asked, "--property", "model").code) == (None, 2)
+
+
+def test_quota_is_asked_for_every_row_of_a_file(run: Run, data: Path, tmp_path: Path) -> None:
+    asked = tmp_path / "asked.csv"
+    asked.write_text("subject,feature,amount\nacme,tokens,1000000\nacme,tokens,1000001\nnobody,tokens,\n")
+    found = run("quota", "batch", asked, "--data", data, "--json")
+    assert (found.code, found.json["asked"], found.json["refused"]) == (1, 3, 2)
+    assert [item["reason"] for item in found.json["items"]] == ["allowed", "would_exceed", "not_entitled"]
+    shown = run("quota", "batch", asked, "--refused", "--data", data)
+    assert (shown.code, shown.out.splitlines()[0]) == (1, "3 asked, 2 refused")
+    assert ("1,000,001" in shown.out, "would_exceed" in shown.out, "allowed " in shown.out.splitlines()[2]) == (
+        True,
+        True,
+        False,
+    )
+    asked.write_text("subject,feature\nacme,tokens\n")
+    assert run("quota", "batch", asked, "--data", data).code == 0
+    asked.write_text("subject,feature,amount\nacme,tokens,many\n")
+    wrong = run("quota", "batch", asked, "--data", data)
+    assert (wrong.code, "items[0].amount" in wrong.err) == (65, True)
 
 
 def test_signals_name_who_reached_a_limit(run: Run, data: Path, usage: Path) -> None:
