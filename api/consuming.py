@@ -181,7 +181,7 @@ class ConsumeService:
             self._quota.drop(hold.id)
 
     def _taken(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer:
-        answer = self._quota.check(subject, feature, _NOTHING, now)
+        answer = self._quota.check(subject, feature, _NOTHING, now).in_words()
         if answer.allowed or answer.remaining is None or answer.limit is None:
             return replace(answer, amount=amount)
         left = f"{plain(answer.remaining)} of {plain(answer.limit)} left"

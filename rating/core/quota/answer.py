@@ -56,6 +56,10 @@ class QuotaAnswer:
     next_grant: str | None = None  # which pays next
     state: str | None = None  # of the customer, with its reason, where it decides
 
+    def in_words(self) -> "QuotaAnswer":
+        """The whole answer, where only the verdict was worked out so far."""
+        return self
+
 
 @dataclass(frozen=True)
 class Asked:
