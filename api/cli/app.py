@@ -16,6 +16,7 @@ from api.cli import (
     customers,
     demo,
     doctor,
+    entitlements,
     events,
     ingesting,
     lines,
@@ -77,6 +78,7 @@ app.command()(quota.signals)
 app.command()(doctor.doctor)
 app.command()(conformance.conformance)
 app.add_typer(consume.app, name="consume")
+app.add_typer(entitlements.app, name="entitlements")
 app.add_typer(events.app, name="events")
 app.add_typer(rejections.app, name="rejections")
 app.add_typer(backfills.app, name="backfill")

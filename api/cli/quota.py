@@ -27,7 +27,7 @@ def quota(
         document(answer)
     else:
         typer.echo(f"{'allowed' if answer['allowed'] else 'not allowed'}: {answer['message']}")
-        if answer["resets_at"] is not None:
+        if answer["resets_at"] is not None and answer["limit"] is not None:
             typer.echo(f"{answer['customer']} used {grouped(answer['used'])} of {grouped(answer['limit'])} "
                        f"since {answer['window_start']}; it starts again at {answer['resets_at']}")  # fmt: skip
     if not answer["allowed"]:
