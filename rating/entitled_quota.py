@@ -54,6 +54,7 @@ class EntitledQuota:
         self._holds: Holds[Key] = Holds()
         self._states: dict[str, list[CustomerState]] = {}
         self._open = OpenLevels()
+        self._reported: dict[str, datetime | None] = {}  # keys of levels, and when their windows end
 
     def rebuild(self, terms: QuotaTerms, now: datetime | None = None) -> None:
         """Take new terms and count the usage log again under them: null, the whole; else what still matters at
@@ -66,7 +67,8 @@ class EntitledQuota:
                 since = None if now is None else terms.counted_from(now)
                 usage, self._counted_sequence = self._read_usage(since)
                 self._last_sequence, self._since = self._counted_sequence, since
-                self._accounts.count_log(usage)
+                self._forget_reported(self._now())
+                self._accounts.count_log(usage, self._reported.__contains__)
         self._plain.rebuild(terms.plain, now)
 
     def count(self, events: pl.DataFrame) -> None:
@@ -208,6 +210,7 @@ class EntitledQuota:
         """See Quota.open_levels."""
         with self._lock:
             self._open.known(keys)
+            self._reported.update(dict.fromkeys(keys))
 
     def tick(self, now: datetime) -> None:
         """See Quota.tick: what is not exhausted any more is restored."""
@@ -313,8 +316,14 @@ class EntitledQuota:
     def _report(self, changes: list[LevelChange]) -> None:
         for change in changes:
             self._open.put(change, self._now())
-        if changes:
-            self._on_change(changes)
+        new = [change for change in changes if change.source is not None]
+        self._reported.update((change.key, change.window_end) for change in new)
+        if new:
+            self._on_change(new)
+
+    def _forget_reported(self, now: datetime) -> None:
+        """Of windows that are over nothing is reported again."""
+        self._reported = {key: end for key, end in self._reported.items() if end is None or end > now}
 
     def _check_owner(self, change: LevelChange, now: datetime) -> QuotaAnswer | None:
         """Where the account of a level stands now; null: it is not there any more."""
