@@ -26,6 +26,9 @@ STEPS_MAX = 366
 BEGINNING = datetime(1, 1, 2, tzinfo=UTC)
 """Before all usage: the start of windows that always were."""
 
+END = datetime(9999, 12, 30, tzinfo=UTC)
+"""Behind all usage."""
+
 _CALENDAR = {"hour": (1, "clock"), "day": (1, "d"), "week": (1, "w"), "month": (1, "mo"), "quarter": (3, "mo")}
 _CALENDAR |= {"year": (1, "y")}
 _EXACT = {"m": timedelta(minutes=1), "h": timedelta(hours=1)}
@@ -132,11 +135,14 @@ def tile(at: datetime, count: int, unit: str, anchor: datetime | None, zone: str
 
 @lru_cache(maxsize=4096)
 def tile_start(number: int, count: int, unit: str, anchor: datetime | None, zone: str) -> datetime:
-    """When the tile `number` begins; 0 begins at the anchor."""
-    if unit in _EXACT:
-        return (anchor or _EPOCH) + number * count * _EXACT[unit]
-    wall = _later_on_the_wall(_wall_anchor(unit, anchor, zone), number * count, unit)
-    return wall.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    """When the tile `number` begins; 0 begins at the anchor. Outside the calendar it is its beginning or its end."""
+    try:
+        if unit in _EXACT:
+            return (anchor or _EPOCH) + number * count * _EXACT[unit]
+        wall = _later_on_the_wall(_wall_anchor(unit, anchor, zone), number * count, unit)
+        return wall.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    except (OverflowError, ValueError):
+        return BEGINNING if number < 0 else END
 
 
 def _wall_anchor(unit: str, anchor: datetime | None, zone: str) -> datetime:

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rating.core.cycles import CYCLE, billing_periods
-from rating.core.quota.windows import BEGINNING, WindowRule, following, is_due, steps, window_at
+from rating.core.quota.windows import BEGINNING, END, WindowRule, following, is_due, steps, window_at
 from tests.rating.test_cycles import INSTANTS, INTERVALS, ZONES, start
 
 on = datetime.fromisoformat
@@ -105,6 +105,8 @@ def test_windows_of_the_calendar_tile_the_time(zone: str, kind: str, at: datetim
                  ["2026-10-25T15:30", "2026-10-25T16:30"], id="four tiles, the running one is the last"),
     pytest.param(WindowRule("rolling", "1y", "1mo"), "UTC", "2026-10-25T16:20:00Z",
                  ["2025-11-01T00:00", "2026-11-01T00:00"], id="a year in months"),
+    pytest.param(WindowRule("every", "9999y"), "UTC", "2026-10-25T16:20:00Z",
+                 ["1970-01-01T00:00", END.isoformat()[:16]], id="longer than the calendar"),
     pytest.param(WindowRule("lifetime"), "UTC", "2026-10-25T16:20:00Z", [BEGINNING.isoformat()[:16], None],
                  id="a lifetime has no end"),
 ])  # fmt: skip
