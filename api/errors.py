@@ -34,8 +34,8 @@ from ingest.errors import (
 )
 from rating.catalog import CatalogInvalid
 from rating.core.money import AmountOverflow
-from rating.live_quota import FeatureNotCounted
 from rating.run_table import LinesDamaged
+from rating.uncounted import FeatureNotCounted
 from store.errors import (
     BackfillInTheWay,
     BackfillNotOpen,

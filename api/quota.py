@@ -24,8 +24,9 @@ from ingest.correction_judge import CorrectionEffect
 from rating.core.quota.answer import QuotaAnswer
 from rating.core.quota.seam import CustomerState, Hold, LevelChange
 from rating.entitled_quota import EntitledQuota
-from rating.live_quota import ANYTHING, ReadUsage
+from rating.live_quota import ReadUsage
 from rating.quota_terms import QuotaTerms
+from rating.uncounted import ANYTHING
 from store.errors import DatabaseUnavailable
 
 RETRY_SECONDS = 1.0

@@ -15,15 +15,17 @@ from threading import RLock
 import polars as pl
 
 from rating.accounts import Accounts, Key, Link
+from rating.batch_checks import answered_one_by_one
 from rating.core.quota.answer import Asked, QuotaAnswer
+from rating.core.quota.comparing import COMPARED, beside
 from rating.core.quota.counting import Crossing
 from rating.core.quota.entitled import Gives, units_of
 from rating.core.quota.judging import AccountView, quantity_of
-from rating.core.quota.seam import QUOTA_ANSWERED, RESERVED, CustomerState, Hold, LevelChange
+from rating.core.quota.seam import RESERVED, CustomerState, Hold, LevelChange
 from rating.core.quota.stated import in_force, with_overage, with_restriction
 from rating.core.quota.windows import MONTH, window_at
 from rating.holds import Holds, slice_of
-from rating.live_quota import FeatureNotCounted, LiveQuota, ReadUsage
+from rating.live_quota import LiveQuota, ReadUsage
 from rating.open_levels import OpenLevels
 from rating.quota_terms import QuotaTerms
 from rating.standings import units_of_amount
@@ -46,10 +48,13 @@ class EntitledQuota:
         self._plain = LiveQuota(read_usage, self._crossed)
         self._terms: QuotaTerms | None = None
         self._accounts: Accounts | None = None
-        self._counted_sequence = 0
+        self._counted_sequence = 0  # by the rebuild
+        self._last_sequence = 0  # as of now
+        self._since: datetime | None = None
         self._holds: Holds[Key] = Holds()
         self._states: dict[str, list[CustomerState]] = {}
         self._open = OpenLevels()
+        self._reported: dict[str, datetime | None] = {}  # keys of levels, and when their windows end
 
     def rebuild(self, terms: QuotaTerms, now: datetime | None = None) -> None:
         """Take new terms and count the usage log again under them: null, the whole; else what still matters at
@@ -61,18 +66,10 @@ class EntitledQuota:
             if terms.meters:
                 since = None if now is None else terms.counted_from(now)
                 usage, self._counted_sequence = self._read_usage(since)
-                self._accounts.count_log(usage)
+                self._last_sequence, self._since = self._counted_sequence, since
+                self._forget_reported(self._now())
+                self._accounts.count_log(usage, self._reported.__contains__)
         self._plain.rebuild(terms.plain, now)
-
-    @property
-    def uncounted(self) -> dict[str, str]:
-        """The features whose usage could not be counted, and why."""
-        accounted = self._accounts.uncounted if self._accounts is not None else {}
-        return {**self._plain.uncounted, **accounted}
-
-    def comparison(self) -> pl.DataFrame:
-        """COMPARED, of the counters of months."""
-        return self._plain.comparison()
 
     def count(self, events: pl.DataFrame) -> None:
         """Add newly accepted events (USAGE_EVENT with property columns) and report the levels they crossed."""
@@ -80,6 +77,7 @@ class EntitledQuota:
         with self._lock:
             new = events.filter(pl.col("sequence") > self._counted_sequence)
             if self._accounts is not None and self._terms is not None and self._terms.meters and new.height:
+                self._last_sequence = int(new["sequence"][-1])
                 self._accounts.count(new)
 
     def correct(self, out: pl.DataFrame, events: pl.DataFrame, last_sequence: int) -> None:
@@ -90,6 +88,7 @@ class EntitledQuota:
             if self._accounts is None or self._terms is None or last_sequence <= self._counted_sequence:
                 return
             self._open.corrected()
+            self._last_sequence = last_sequence
             for part, sign in ((out, -1), (events.filter(pl.col("sequence") > self._counted_sequence), 1)):
                 if part.height and self._terms.meters:
                     self._accounts.count(part, sign)
@@ -118,15 +117,30 @@ class EntitledQuota:
         pairs = asked.select("subject", "feature").unique().iter_rows()
         if not self._states and all(self._is_plain(subject, feature) for subject, feature in pairs):
             return self._plain.check_many(asked, now)
-        answers = [self._check_or_say_why_not(s, f, amount, now) for s, f, amount in asked.iter_rows()]
-        rows = [tuple(getattr(answer, name) for name in QUOTA_ANSWERED.names()) for answer in answers]
-        return pl.DataFrame(rows, schema=QUOTA_ANSWERED, orient="row")
+        return answered_one_by_one(asked, lambda subject, feature, amount: self.check(subject, feature, amount, now))
 
-    def _check_or_say_why_not(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer:
-        try:
-            return self.check(subject, feature, amount, now)
-        except FeatureNotCounted as error:
-            return QuotaAnswer(False, "not_counted", str(error), subject, None, feature, amount)
+    @property
+    def uncounted(self) -> dict[str, str]:
+        """The features whose usage could not be counted, and why."""
+        with self._lock:
+            accounted = self._accounts.uncounted.why if self._accounts is not None else {}
+            return {**self._plain.uncounted, **accounted}
+
+    def comparison(self) -> pl.DataFrame:
+        """COMPARED: what is counted of open windows, and of the segments of accounts, beside what the meters make of
+        the log. `customer` is the owner of an account."""
+        return pl.concat([self._plain.comparison(), self._accounts_compared()])
+
+    def _accounts_compared(self) -> pl.DataFrame:
+        with self._lock:
+            terms, accounts, last, now = self._terms, self._accounts, self._last_sequence, self._now()
+            if terms is None or accounts is None or not terms.meters:
+                return COMPARED.to_frame()
+            counted = accounts.sums(now)
+            usage, _ = self._read_usage(self._since)
+        anew = Accounts(terms, now, lambda changes: None)
+        anew.count_log(usage.filter(pl.col("sequence") <= last))
+        return beside(counted, anew.sums(now).rename({"counted": "metered"}))
 
     def hold(
         self, id: str, subject: str, feature: str, amount: Decimal, minimum: Decimal, now: datetime
@@ -196,6 +210,7 @@ class EntitledQuota:
         """See Quota.open_levels."""
         with self._lock:
             self._open.known(keys)
+            self._reported.update(dict.fromkeys(keys))
 
     def tick(self, now: datetime) -> None:
         """See Quota.tick: what is not exhausted any more is restored."""
@@ -242,8 +257,6 @@ class EntitledQuota:
         elif feature not in self._terms.meters:
             why = f"no plan of {customer} includes {feature}"
             answer = QuotaAnswer(False, "not_entitled", why, subject, customer, feature, amount)
-        elif feature in self._accounts.uncounted:
-            raise FeatureNotCounted(feature, self._accounts.uncounted[feature])
         else:
             more = units_of(state.amount) if state is not None and state.amount is not None else 0
             answer = self._accounts.check(asked, now, self._reserved, more)
@@ -303,8 +316,14 @@ class EntitledQuota:
     def _report(self, changes: list[LevelChange]) -> None:
         for change in changes:
             self._open.put(change, self._now())
-        if changes:
-            self._on_change(changes)
+        new = [change for change in changes if change.source is not None]
+        self._reported.update((change.key, change.window_end) for change in new)
+        if new:
+            self._on_change(new)
+
+    def _forget_reported(self, now: datetime) -> None:
+        """Of windows that are over nothing is reported again."""
+        self._reported = {key: end for key, end in self._reported.items() if end is None or end > now}
 
     def _check_owner(self, change: LevelChange, now: datetime) -> QuotaAnswer | None:
         """Where the account of a level stands now; null: it is not there any more."""

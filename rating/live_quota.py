@@ -9,10 +9,8 @@ A group is added as arrays (rating/counters.py): all that is done event by event
 subject moves. Single events are looked at only where a counter has reached a limit, to find the one that did.
 """
 
-import logging
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -25,7 +23,6 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from polars.exceptions import PanicException
 
 from rating.batch_checks import answered
 from rating.core.book import Meter, PriceBook
@@ -39,6 +36,7 @@ from rating.counters import Counters, Rows, Units, counted, quantity, units_of
 from rating.holds import Holds, slice_of
 from rating.payers import Agreements, Payers
 from rating.standings import Standing
+from rating.uncounted import ANYTHING, Uncounted, refused_where_it_fails
 from rating.words import words_of
 
 Window = tuple[str, str, datetime]  # customer, feature, window start
@@ -50,8 +48,6 @@ NOBODY = -1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 _NOTHING = Decimal(0)
-ANYTHING = (Exception, PanicException)
-_log = logging.getLogger(__name__)
 LOOKED_BACK = timedelta(days=2)
 STANDINGS_MAX = 1 << 17
 """So many subjects and features are checked in a microsecond; the others take ten."""
@@ -137,15 +133,6 @@ class _Reached:
     limit: Decimal
 
 
-class FeatureNotCounted(Exception):
-    """Nobody knows what was used of a feature: its meter makes no quantity of an event."""
-
-    def __init__(self, feature: str, why: str) -> None:
-        super().__init__(
-            f"the usage of feature {feature!r} cannot be counted: {why}; correct the event or change the meter"
-        )
-
-
 class LiveQuota:
     """The counters of one data directory. Thread-safe: the writer counts, request threads ask."""
 
@@ -167,7 +154,7 @@ class LiveQuota:
         self._counters: dict[str, Counters] = {}  # of each feature; all have the same rows
         self._windows: list[tuple[str, datetime]] = []  # the customer and window start of each row
         self._row_of: dict[tuple[str, datetime], int] = {}
-        self._uncounted: dict[str, str] = {}  # features whose counters are wrong, and why
+        self._uncounted = Uncounted()
         self._rows_of_subjects: dict[datetime, dict[str, int]] = {}  # by month edge: the row that a subject moves
         self._standings: dict[tuple[str, str], Standing] = {}
 
@@ -190,7 +177,7 @@ class LiveQuota:
     @property
     def uncounted(self) -> dict[str, str]:
         """The features whose usage could not be counted, and why."""
-        return dict(self._uncounted)
+        return dict(self._uncounted.why)
 
     def _sums(self, terms: Terms, usage: pl.LazyFrame, edges: pl.Series) -> pl.DataFrame:
         """COUNTED_SUM of all features together or, where that fails, of those that can be counted one by one."""
@@ -199,21 +186,9 @@ class LiveQuota:
         except ANYTHING:
             sums = [COUNTED_SUM.to_frame()]
             for feature, meter in terms.features.items():
-                with self._uncounted_where_it_fails(feature):
+                with self._uncounted.where_it_fails(feature):
                     sums.append(counted_sums(usage, {feature: meter}, edges))
         return pl.concat(sums)
-
-    @contextmanager
-    def _uncounted_where_it_fails(self, feature: str) -> Iterator[None]:
-        """One feature that cannot be counted leaves the others counted."""
-        try:
-            yield
-        except (OSError, MemoryError):  # no fault of the feature
-            raise
-        except ANYTHING as error:
-            _log.error("quota cannot be counted: feature %s: %s", feature, error)
-            self._uncounted[feature] = _first_line(error)
-            self._standings = {}
 
     def count(self, events: pl.DataFrame) -> None:
         """Add newly accepted events (USAGE_EVENT with property columns) and report the limits they reached.
@@ -262,15 +237,7 @@ class LiveQuota:
 
     def check_many(self, asked: pl.DataFrame, now: datetime) -> pl.DataFrame:
         """See Quota.check_many."""
-        return answered(asked, lambda subject, feature: self._check_or_say_why_not(subject, feature, now))
-
-    def _check_or_say_why_not(self, subject: str, feature: str, now: datetime) -> QuotaAnswer:
-        """The answer for the amount 0; of a feature that cannot be counted a refusal, so that the others are
-        answered."""
-        try:
-            return self.check(subject, feature, _NOTHING, now)
-        except FeatureNotCounted as error:
-            return QuotaAnswer(False, "not_counted", str(error), subject, None, feature, _NOTHING)
+        return answered(asked, lambda subject, feature: self.check(subject, feature, _NOTHING, now))
 
     def _check_known(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer | None:
         """The answer of a standing, beside a thread that counts. Null: there is none, or it is moved just now."""
@@ -293,8 +260,7 @@ class LiveQuota:
         if terms is None or customer is None or limit is None:
             why = "no customer has this subject" if customer is None else f"no plan of {customer} includes {feature}"
             return QuotaAnswer(False, "not_entitled", why, *asked)
-        if feature in self._uncounted:
-            raise FeatureNotCounted(feature, self._uncounted[feature])
+        self._uncounted.refuse(feature)
         standing = self._standing(terms, (subject, customer, feature), limit, now, zone)
         used = standing.counters.units(standing.row)
         return standing.answer(amount, used, self._holds.units(standing.window_key))
@@ -356,10 +322,8 @@ class LiveQuota:
         subjects = events.get_column("subject").to_list()
         found = []
         for feature, meter in features.items():
-            try:
+            with refused_where_it_fails(feature):
                 rows, units = counted(events, meter)
-            except ANYTHING as error:
-                raise FeatureNotCounted(feature, _first_line(error)) from error
             places = range(len(units)) if rows is None else rows.tolist()
             found += [(subjects[at], feature, quantity(int(n))) for at, n in zip(places, units.tolist(), strict=True)]
         return found
@@ -397,10 +361,14 @@ class LiveQuota:
                 return COMPARED.to_frame()
             usage, _ = self._read_usage(self._since)
             rows = [
-                (*window, counted) for window, counted in self.counters().items() if window[1] not in self._uncounted
+                (*window, counted)
+                for window, counted in self.counters().items()
+                if window[1] not in self._uncounted.why
             ]
             terms, last, since = self._terms, self._last_sequence, self._since
-            features = {feature: meter for feature, meter in terms.features.items() if feature not in self._uncounted}
+            features = {
+                feature: meter for feature, meter in terms.features.items() if feature not in self._uncounted.why
+            }
         counters = pl.DataFrame(rows, schema=COUNTER, orient="row")
         found = compared(counters, usage.filter(pl.col("sequence") <= last), features, terms.payers)
         return found if since is None else found.filter(pl.col("window_start") >= since)
@@ -408,10 +376,13 @@ class LiveQuota:
     def _counted(self, terms: Terms, events: pl.DataFrame) -> Iterator[_Added]:
         """What newly accepted events add to the counters of each feature."""
         used: list[tuple[str, Rows | None, Units]] = []
+        wrong = len(self._uncounted.why)
         for feature, meter in terms.features.items():
-            with self._uncounted_where_it_fails(feature):
+            with self._uncounted.where_it_fails(feature):
                 rows, units = counted(events, meter)
                 used += [(feature, rows, units)] if len(units) else []
+        if len(self._uncounted.why) > wrong:
+            self._standings = {}
         if not used:
             return
         owners, times = self._owners(terms, events), words_of(events.get_column("time"))
@@ -522,7 +493,3 @@ def _crossings(terms: Terms, events: Usage, reached: Sequence[_Reached]) -> Iter
         found = crossing_event(here, each.before, each.limit)
         if found is not None:
             yield Crossing(*each.window, each.limit, found["used"], found["source"], found["id"], found["time"])
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -303,10 +303,13 @@ def test_what_cannot_be_counted_refuses_no_event_and_no_start(
     again.close()
 
 
-def test_a_feature_that_cannot_be_counted_leaves_the_others_alone(sold: httpx2.Client, engine: Engine) -> None:
+@pytest.mark.parametrize("window", ["month", "year"])
+def test_a_feature_that_cannot_be_counted_leaves_the_others_alone(
+    sold: httpx2.Client, engine: Engine, window: str
+) -> None:
     """`calls` counts the same events; tokens are a product that has no quantity for one of them."""
     meters = {"tokens": PRODUCT, "calls": {"event_type": "llm.request", "aggregation": "count"}}
-    limits = {feature: {"limit": "2000", "window": "month"} for feature in meters}
+    limits = {feature: {"limit": "2000", "window": window} for feature in meters}
     plan = {"currency": "USD", "prices": ["fee"], "entitlements": limits}
     features = {feature: {"meter": feature} for feature in meters}
     prices, plans = {"fee": CATALOG["prices"]["fee"]}, {"pro": plan, "free": plan}

@@ -22,7 +22,11 @@ def compared(
 ) -> pl.DataFrame:
     """COMPARED of `counters` (COUNTER) and `usage`, sorted. `payers` has one row a `subject`: its `customer` and
     `time_zone`."""
-    metered = _metered(usage, features, payers)
+    return beside(counters, _metered(usage, features, payers))
+
+
+def beside(counters: pl.DataFrame, metered: pl.DataFrame) -> pl.DataFrame:
+    """COMPARED of COUNTER and the same rows with `metered`, sorted."""
     found = counters.join(metered, on=_WINDOW, how="full", coalesce=True, validate="1:1")
     return found.with_columns(pl.col("counted", "metered").fill_null(0)).select(COMPARED.names()).sort(_WINDOW)
 
