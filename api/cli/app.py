@@ -28,9 +28,11 @@ from api.cli import (
     serving,
     shadow,
     simulate,
+    states,
     subscriptions,
     usage,
     verify,
+    webhooks,
 )
 
 app = typer.Typer(
@@ -87,3 +89,5 @@ app.add_typer(shadow.app, name="shadow")
 app.add_typer(credits.app, name="credits")
 app.add_typer(customers.app, name="customers")
 app.add_typer(subscriptions.app, name="subscriptions")
+app.add_typer(states.app, name="states")
+app.add_typer(webhooks.app, name="webhooks")
