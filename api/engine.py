@@ -31,7 +31,7 @@ from ingest.log import UsageLog
 from rating.catalog import Catalog, Change, compile_catalog, diff, parse_catalog
 from rating.catalog.reading import Format
 from rating.core.book import Meter, PriceBook
-from rating.core.quota.seam import CustomerState, LevelChange
+from rating.core.quota.seam import LevelChange
 from rating.core.schema import SUBJECT
 from rating.core.usage_history import HistoryRule
 from rating.disk import Disk
@@ -124,7 +124,7 @@ class Engine:
             self.credits = CreditService(self.store, self.rating, self.now)
             self.subscriptions = SubscriptionService(self.store, self.now)
             self.quota_records = QuotaRecords(self.store, self.quota, self._quota_inputs, self.now)
-            self.signalling = Signalling(self.store, self.quota, self.settings, self.now, self._policies)
+            self.signalling = Signalling(self.store, self.quota, self.settings, self.now, self.quota.led_to)
             self._open_backfills()
         except BaseException:
             self.store.close()
@@ -383,10 +383,6 @@ class Engine:
 
     def _crossed(self, changes: Sequence[LevelChange]) -> None:
         self.signalling.outbox.put(changes)
-
-    def _policies(self, change: LevelChange) -> Sequence[CustomerState]:
-        """The states that policies of the catalog lead to: there are no policies yet."""
-        return ()
 
 
 def _compiled(document: str | None) -> InForce | None:
