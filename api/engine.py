@@ -34,7 +34,7 @@ from api.verification import Verification
 from ingest.log import UsageLog
 from rating.catalog import Catalog, Change, compile_catalog, diff, parse_catalog
 from rating.catalog.reading import Format
-from rating.core.quota.seam import CustomerState, LevelChange
+from rating.core.quota.seam import LevelChange
 from rating.core.schema import SUBJECT
 from rating.core.usage_history import HistoryRule
 from rating.disk import Disk
@@ -111,8 +111,8 @@ class Engine:
             self.charges = CurrentChargesService(self.store, self.rating.sources, self.now)
             self.credits = CreditService(self.store, self.rating, self.now)
             self.subscriptions = SubscriptionService(self.store, self.now)
-            self.signalling = Signalling(self.store, self.quota, self.settings, self.now, self._policies)
             self.quota_records = QuotaRecords(self.store, self.quota, self._quota_inputs, self.now)
+            self.signalling = Signalling(self.store, self.quota, self.settings, self.now, self.quota.led_to)
             self.consuming = ConsumeService(self.log, self.quota, self.now)
             events = LeaseEvents(self.log, self.quota, lambda feature: self.in_force.meter_of(feature))
             open_max = self.settings.leases_open_max
@@ -378,10 +378,6 @@ class Engine:
 
     def _crossed(self, changes: Sequence[LevelChange]) -> None:
         self.signalling.outbox.put(changes)
-
-    def _policies(self, change: LevelChange) -> Sequence[CustomerState]:
-        """The states that policies of the catalog lead to: there are no policies yet."""
-        return ()
 
 
 def _problems(query: UsageQuery) -> list[str]:

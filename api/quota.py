@@ -162,6 +162,10 @@ class QuotaService:
         """All states of all customers: the next check obeys them."""
         self._live.put_states(states)
 
+    def led_to(self, change: LevelChange) -> list[CustomerState]:
+        """The states that a level change leads to, by the policies of plans."""
+        return self._live.led_to(change)
+
     def open_levels(self, keys: Collection[str]) -> None:
         """At the start: the levels that were raised and not restored."""
         self._live.open_levels(keys)

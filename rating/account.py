@@ -62,6 +62,11 @@ class Account:
             if self._known is not None and place < self._known[0]:
                 self._known = None
 
+    def starts(self, until: datetime) -> Times:
+        """When the segments begin that are known up to `until` (microseconds), ascending."""
+        self._reach(until)
+        return self._starts
+
     def sums(self, now: datetime) -> dict[datetime, int]:
         """What segments used, by their start, of those that say what is left at `now`."""
         since = live_since(self.terms, now)

@@ -94,15 +94,14 @@ class Accounts:
             views.append(AccountView(link.scope, link.key[1], place.standing, place.used, reserved(link.key)))
         return views
 
-    def count_log(self, usage: pl.LazyFrame) -> None:
-        """Count all usage; what has crossed a level in a window that is still open is reported."""
+    def count_log(self, usage: pl.LazyFrame, is_known: Callable[[str], bool] = lambda key: False) -> None:
+        """Count all usage; what has crossed a level in a window that is still open is reported. Of a level whose key is
+        known already the event that crossed it is not looked for: it is reported without."""
         for feature, meter in self.terms.meters.items():
             with self.uncounted.where_it_fails(feature):
-                metered = metered_events(usage, meter).select(_USED.names())
-                used = metered.filter(self._concerns(feature)).sort("sequence").collect()
-                if used.height:
-                    found = _Used(feature, used["subject"].to_list(), units_of(used["quantity"]), *_times(used))
-                    self._count(found, usage, self._since)
+                metered = metered_events(usage, meter).select(_USED.names()).filter(self._concerns(feature))
+                crossed = self._count_sums(feature, metered)
+                self._report_levels(crossed, metered, usage, is_known)
 
     def count(self, events: pl.DataFrame, sign: int = 1) -> None:
         """Count newly accepted events (USAGE_EVENT with property columns), or with `sign` -1 take them off."""
@@ -166,6 +165,57 @@ class Accounts:
         subjects = self.terms.payers.filter(pl.col("customer").is_in(touched))["subject"]
         return pl.col("subject").is_in(subjects.implode())
 
+    def _count_sums(self, feature: str, metered: pl.LazyFrame) -> list[tuple[Link, Place, set[str]]]:
+        """Count the sums of usage between the instants at which any of the accounts changes: each account, where it
+        stood before, and whose usage it counted."""
+        seen = metered.select(pl.col("subject").unique().implode(), pl.col("time").max()).collect()
+        subjects, latest = seen.row(0)
+        if latest is None:
+            return []
+        starts = [s.account.starts(latest) for subject in subjects for s in self.chain(subject, feature)]
+        edges = pl.Series(np.unique(np.concatenate(starts)) if starts else [], dtype=pl.Int64).cast(INSTANT)
+        edge = pl.lit(edges).search_sorted(pl.col("time"), side="right").alias("edge")
+        values = (pl.col("quantity").sum(), pl.col("time", "sequence").max())
+        sums = metered.group_by("subject", edge).agg(*values).select(_USED.names()).collect()
+        used, moved = _used(feature, sums), []
+        for link, rows in self._by_account(used):
+            before = link.account.at(self._since)
+            link.account.add(used.times[rows], used.units[rows], is_pooled=link.scope == "pool")
+            moved.append((link, before, {used.subjects[row] for row in rows.tolist()}))
+        return moved
+
+    def _report_levels(
+        self,
+        moved: Sequence[tuple[Link, Place, set[str]]],
+        metered: pl.LazyFrame,
+        usage: pl.LazyFrame,
+        is_known: Callable[[str], bool],
+    ) -> None:
+        """Report the levels that accounts have reached by now: those that are not known with their events."""
+        new: dict[tuple[Scope, Key], Place] = {}
+        subjects: set[str] = set()
+        for link, before, whose in moved:
+            changes = [_change(link, link.account.at(self._since), name) for name in _newly(link, before, self._since)]
+            known = [change for change in changes if is_known(change.key)]
+            if known:
+                self._report(known)
+            if len(known) < len(changes):
+                new[link.scope, link.key] = before
+                subjects |= whose
+        if not new:
+            return
+        events = metered.filter(pl.col("subject").is_in(list(subjects))).sort("sequence").collect()
+        used = _used(moved[0][0].key[2], events)
+        found = ((link, rows, new.get((link.scope, link.key))) for link, rows in self._by_account(used))
+        crossed = [
+            change
+            for link, rows, before in found
+            if before is not None
+            for change in _crossed(link, before, used, rows, self._since)
+            if not is_known(change.key)
+        ]
+        self._report(_with_events(crossed, usage))
+
     def _count(self, used: _Used, events: pl.LazyFrame, now: datetime) -> None:
         changes: list[LevelChange] = []
         for link, rows in self._by_account(used):
@@ -190,6 +240,10 @@ class Accounts:
             yield link, np.sort(np.concatenate(rows_of))
 
 
+def _used(feature: str, used: pl.DataFrame) -> _Used:
+    return _Used(feature, used["subject"].to_list(), units_of(used["quantity"]), *_times(used))
+
+
 def _times(events: pl.DataFrame) -> tuple[Times, npt.NDArray[np.int64]]:
     return words_of(events["time"]), events["sequence"].to_numpy()
 
@@ -198,14 +252,10 @@ def _crossed(
     link: Link, before: Place, used: _Used, rows: npt.NDArray[np.int64], now: datetime
 ) -> Iterator[LevelChange]:
     """The levels that usage has crossed; `source` is the sequence of the event that did, to be looked up."""
-    after = link.account.at(now)
-    span = after.standing.segment.span
-    thresholds = span.thresholds if span is not None else ()
-    if not after.standing.is_entitled or after.level.used <= before.level.used:
+    after, below = link.account.at(now), _newly(link, before, now)
+    if not below:
         return
-    below = {name for _, name in levels_of(thresholds, after.level.limit)} - {
-        name for _, name in reached(thresholds, before.level)
-    }
+    thresholds = _thresholds(after)
     inside = rows[link.account.in_segment(used.times[rows], now)]
     running = before.level.used + np.cumsum(used.units[inside].astype(object)) if len(inside) else np.zeros(0, object)
     for units, name in reached(thresholds, after.level):
@@ -213,12 +263,30 @@ def _crossed(
             met = np.flatnonzero(running >= units)
             row = int(inside[met[0]]) if len(met) else int(rows[-1])
             level_used = int(running[met[0]]) if len(met) else after.level.used
-            yield _change(link, after, name, level_used, (int(used.sequences[row]), int(used.times[row])))
+            change = _change(link, after, name)
+            at = _EPOCH + timedelta(microseconds=int(used.times[row]))
+            yield replace(change, used=quantity_of(level_used), at=at, source=str(used.sequences[row]))
 
 
-def _change(link: Link, place: Place, level: str, used: int, event: tuple[int, int]) -> LevelChange:
+def _newly(link: Link, before: Place, now: datetime) -> list[str]:
+    """The levels that are reached and were not before, ascending."""
+    after = link.account.at(now)
+    if not after.standing.is_entitled or after.level.used <= before.level.used:
+        return []
+    thresholds = _thresholds(after)
+    old = {name for _, name in reached(thresholds, before.level)}
+    current = {name for _, name in levels_of(thresholds, after.level.limit)}
+    return [name for _, name in reached(thresholds, after.level) if name in current - old]
+
+
+def _thresholds(place: Place) -> tuple[str, ...]:
+    span = place.standing.segment.span
+    return span.thresholds if span is not None else ()
+
+
+def _change(link: Link, place: Place, level: str) -> LevelChange:
+    """A level that is reached, whichever event did it."""
     segment, limit = place.standing.segment, place.level.limit
-    sequence, time = event
     return LevelChange(
         kind="exhausted" if level == EXHAUSTED else "threshold",
         scope="key" if link.scope == "key" else "customer",
@@ -229,10 +297,9 @@ def _change(link: Link, place: Place, level: str, used: int, event: tuple[int, i
         window_end=segment.window_end,
         level=level,
         limit=quantity_of(limit if limit is not None else 0),
-        used=quantity_of(used),
+        used=quantity_of(place.level.used),
         arm=0,
-        at=_EPOCH + timedelta(microseconds=time),
-        source=str(sequence),
+        at=segment.start,
     )
 
 

@@ -21,6 +21,7 @@ from rating.core.quota.comparing import COMPARED, beside
 from rating.core.quota.counting import Crossing
 from rating.core.quota.entitled import Gives, units_of
 from rating.core.quota.judging import AccountView, quantity_of
+from rating.core.quota.policies import states_of
 from rating.core.quota.seam import RESERVED, CustomerState, Hold, LevelChange
 from rating.core.quota.stated import in_force, with_overage, with_restriction
 from rating.core.quota.windows import MONTH, window_at
@@ -54,6 +55,7 @@ class EntitledQuota:
         self._holds: Holds[Key] = Holds()
         self._states: dict[str, list[CustomerState]] = {}
         self._open = OpenLevels()
+        self._reported: dict[str, datetime | None] = {}  # keys of levels, and when their windows end
 
     def rebuild(self, terms: QuotaTerms, now: datetime | None = None) -> None:
         """Take new terms and count the usage log again under them: null, the whole; else what still matters at
@@ -66,7 +68,8 @@ class EntitledQuota:
                 since = None if now is None else terms.counted_from(now)
                 usage, self._counted_sequence = self._read_usage(since)
                 self._last_sequence, self._since = self._counted_sequence, since
-                self._accounts.count_log(usage)
+                self._forget_reported(self._now())
+                self._accounts.count_log(usage, self._reported.__contains__)
         self._plain.rebuild(terms.plain, now)
 
     def count(self, events: pl.DataFrame) -> None:
@@ -208,6 +211,7 @@ class EntitledQuota:
         """See Quota.open_levels."""
         with self._lock:
             self._open.known(keys)
+            self._reported.update(dict.fromkeys(keys))
 
     def tick(self, now: datetime) -> None:
         """See Quota.tick: what is not exhausted any more is restored."""
@@ -215,12 +219,21 @@ class EntitledQuota:
             restored = []
             for change, because in self._open.due(now):
                 answer = self._check_owner(change, now)
-                if answer is None or answer.reason != "exhausted":
+                if answer is None or answer.reason not in ("exhausted", "suspended"):
                     self._open.close(change)
                     used = answer.used if answer is not None and answer.used is not None else _NOTHING
                     restored.append(replace(change, kind="restored", because=because, at=now, used=used))
             if restored:
                 self._on_change(restored)
+
+    def led_to(self, change: LevelChange) -> list[CustomerState]:
+        """The states that a level change leads to, by the policies of the plans that its customer was on then."""
+        terms = self._terms
+        if terms is None or not terms.policies:
+            return []
+        agreed = terms.plain.agreements.of(change.customer)
+        plans = {p for p, start, end in agreed if start <= change.at and (end is None or change.at < end)}
+        return list(states_of(terms.policies, plans, change))
 
     def views(self, subject: str, feature: str, now: datetime) -> list[AccountView]:
         """The accounts that say what a subject may use of a feature; none where the counters of months do."""
@@ -313,8 +326,14 @@ class EntitledQuota:
     def _report(self, changes: list[LevelChange]) -> None:
         for change in changes:
             self._open.put(change, self._now())
-        if changes:
-            self._on_change(changes)
+        new = [change for change in changes if change.source is not None]
+        self._reported.update((change.key, change.window_end) for change in new)
+        if new:
+            self._on_change(new)
+
+    def _forget_reported(self, now: datetime) -> None:
+        """Of windows that are over nothing is reported again."""
+        self._reported = {key: end for key, end in self._reported.items() if end is None or end > now}
 
     def _check_owner(self, change: LevelChange, now: datetime) -> QuotaAnswer | None:
         """Where the account of a level stands now; null: it is not there any more."""

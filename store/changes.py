@@ -60,7 +60,7 @@ class Changes:
 
     def changed_customers(self, since: int) -> set[str]:
         """The customers who are not, by some change behind number `since`, what they were: themselves, their subjects,
-        the terms or the timeline of their subscriptions, a state, what was granted to them or stands in for their
+        the terms or the timeline of their subscriptions, a state, what was granted to them, or stands in for their
         plans. Of what went from one to another, both."""
         timeline = select(subscription_changes.c.subscription).where(subscription_changes.c.change > since)
         now_of = versions_at(subscription_versions, _LAST, timeline)
@@ -75,8 +75,8 @@ class Changes:
                 )
             ),
             select(now_of.c.customer),
-            select(customer_states.c.customer).where(customer_states.c.change > since),
             *(_concerned(table, since, end) for table, end in _QUOTAS),
+            select(customer_states.c.customer).where(customer_states.c.change > since),
         )
         with reading(self.engine) as connection:
             return {customer for customer in connection.scalars(found) if customer is not None}

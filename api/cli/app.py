@@ -16,6 +16,7 @@ from api.cli import (
     customers,
     demo,
     doctor,
+    entitlements,
     events,
     ingesting,
     leases,
@@ -80,6 +81,7 @@ app.command()(doctor.doctor)
 app.command()(conformance.conformance)
 app.add_typer(quota.app, name="quota")
 app.add_typer(consume.app, name="consume")
+app.add_typer(entitlements.app, name="entitlements")
 app.add_typer(events.app, name="events")
 app.add_typer(rejections.app, name="rejections")
 app.add_typer(backfills.app, name="backfill")

@@ -169,6 +169,7 @@ class PriceBook:
     features: pl.DataFrame
     entitlements: pl.DataFrame
     quota_grants: pl.DataFrame
+    policies: pl.DataFrame
     made: dict[Hashable, Any] = field(init=False, default_factory=dict, compare=False, repr=False)  # see `of_book`
 
 

@@ -92,9 +92,9 @@ class Live:
     def check(self, amount: Any = 0, feature: str = "tokens", subject: str = "acme") -> QuotaAnswer:
         return self.quota.check(subject, feature, Decimal(amount), self.now)
 
-    def recounted(self) -> EntitledQuota:
-        """A quota of the same events and terms, counted from the log."""
-        return self._new([])
+    def recounted(self, changes: list[LevelChange] | None = None) -> EntitledQuota:
+        """A quota of the same events and terms, counted from the log; its changes go to `changes`."""
+        return self._new([] if changes is None else changes)
 
     def put(self, terms: QuotaTerms) -> None:
         """Take other terms."""

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rating.core.quota.seam import QUOTA_ASKED, CustomerState, Hold
+from rating.core.quota.seam import QUOTA_ASKED, CustomerState, Hold, LevelChange
 from tests.rating.quota.accounts import JANUARY, on
 from tests.rating.quota.live import Live, catalog_of, terms_of
 
@@ -43,7 +43,10 @@ def test_a_recount_finds_the_same_crossings_under_the_same_keys() -> None:
     quota.use(30, 25, 60)
     before = list(quota.changes)
     quota.put(quota.terms)
-    assert {change.key for change in quota.changes[len(before) :]} == {change.key for change in before}
+    assert quota.changes == before
+    recounted: list[LevelChange] = []
+    quota.recounted(recounted)
+    assert {(change.key, change.id, change.used) for change in recounted} == {(c.key, c.id, c.used) for c in before}
 
 
 def test_a_reset_restores_what_was_exhausted() -> None:
