@@ -214,4 +214,4 @@ def test_leases_do_what_the_model_does() -> None:
 
 @pytest.mark.long
 def test_leases_do_what_the_model_does_for_long() -> None:
-    run_state_machine_as_test(Leasing, settings=settings(max_examples=400, stateful_step_count=40))
+    run_state_machine_as_test(Leasing, settings=settings(max_examples=100, stateful_step_count=40))
