@@ -4,23 +4,24 @@ A descriptor has the entries `subject` and `feature`, and `amount` where the gat
 `hits_addend` of the descriptor or the request is the amount, 1 where there is none. Nothing is taken: events do that.
 """
 
-import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from http import HTTPStatus
 from typing import Any
 
 import grpc
 
 from api.engine import Engine
+from api.errors import KINDS
 from api.gateways.envoy_messages import OK, OVER_LIMIT, SERVICE, RateLimitRequest, RateLimitResponse
 from api.quota_answers import headers_of, status_of
 from api.quota_questions import amount_of
 from api.rate_limit_fields import seconds_until
 from rating.core.quota.answer import QuotaAnswer
-from store.errors import DatabaseUnavailable, Refused
+from store.errors import Refused
 
 DOMAIN = "tallystick"
 DESCRIPTORS_MAX = 100
@@ -28,7 +29,6 @@ _UINT32_MAX = 2**32 - 1
 _THREADS = 8
 _GRACE_SECONDS = 5.0
 _KEYS = {"subject", "feature", "amount"}
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,10 @@ def _answer(engine: Engine, request: Any, context: grpc.ServicerContext) -> Any:
     try:
         questions, now = questions_of(request), engine.now()
         return response_of([engine.quota.check(*question, now) for question in questions], now)
-    except Refused as error:
-        context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-    except DatabaseUnavailable as error:
-        context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+    except tuple(KINDS) as error:
+        kind = next(KINDS[each] for each in type(error).__mro__ if each in KINDS)
+        is_theirs = kind.status < HTTPStatus.INTERNAL_SERVER_ERROR
+        context.abort(grpc.StatusCode.INVALID_ARGUMENT if is_theirs else grpc.StatusCode.UNAVAILABLE, str(error))
 
 
 def questions_of(request: Any) -> list[tuple[str, str, Decimal]]:
