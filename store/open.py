@@ -16,6 +16,7 @@ from store.customers import Customers
 from store.database import check, checkpoint, connect, disconnect, sqlite_path, writing
 from store.durability import OnFailed
 from store.errors import DatabaseUnavailable
+from store.expiring import ExpiringGrants
 from store.migrate import upgrade
 from store.outbox import OutboxRecords
 from store.rewriting import mark_clean_end, rewrite_after_unclean_end
@@ -42,6 +43,7 @@ class Store:
     outbox: OutboxRecords
     customer_states: CustomerStates
     webhooks: Webhooks
+    expiring: ExpiringGrants
     backfills: Backfills
     credits: CreditRecords
     changes: Changes
@@ -93,6 +95,7 @@ def open_store(url: str, *, on_failed: OnFailed | None = None, disk: Disk | None
         outbox=OutboxRecords(engine),
         customer_states=CustomerStates(engine, now),
         webhooks=Webhooks(engine, now),
+        expiring=ExpiringGrants(engine),
         backfills=Backfills(engine),
         credits=CreditRecords(engine, now),
         changes=Changes(engine),
