@@ -16,6 +16,7 @@ from api.credits import CreditService
 from api.current_charges import CurrentCharges, CurrentChargesService
 from api.exports import Exports
 from api.history import History
+from api.level_signals import level_change
 from api.quota import QuotaService
 from api.rated_events import RatedEvents
 from api.rating import Closing, RatingService
@@ -369,7 +370,7 @@ class Engine:
         return snapshot.frame, snapshot.last_sequence
 
     def _crossed(self, crossings: Sequence[Crossing]) -> None:
-        self.signalling.outbox.put([_level_change(crossing) for crossing in crossings])
+        self.signalling.outbox.put(list(map(level_change, crossings)))
 
     def _policies(self, change: LevelChange) -> Sequence[CustomerState]:
         """The states that policies of the catalog lead to: there are no policies yet."""
@@ -381,25 +382,6 @@ def _compiled(document: str | None) -> InForce | None:
         return None
     catalog = parse_catalog(document, format="json")
     return InForce(catalog, compile_catalog(catalog))
-
-
-def _level_change(crossing: Crossing) -> LevelChange:
-    return LevelChange(
-        kind="exhausted",
-        scope="customer",
-        owner=crossing.customer,
-        customer=crossing.customer,
-        feature=crossing.feature,
-        window_start=crossing.window_start,
-        window_end=None,
-        level="100%",
-        limit=crossing.limit,
-        used=crossing.used,
-        arm=0,
-        at=crossing.time,
-        source=crossing.source,
-        id=crossing.id,
-    )
 
 
 def _problems(query: UsageQuery) -> list[str]:

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from rating.core.money import plain
+from rating.core.quota.counting import Crossing
 from rating.core.quota.seam import CustomerState, LevelChange
 from store.outbox import Account, OpenLevel, Raised, Restored
 from store.signals import Signal
@@ -16,6 +17,26 @@ _TYPES = {
     "negative": "quota.negative",
     "anomaly": "usage.anomaly",
 }
+
+
+def level_change(crossing: Crossing) -> LevelChange:
+    """A limit of a customer that was reached."""
+    return LevelChange(
+        kind="exhausted",
+        scope="customer",
+        owner=crossing.customer,
+        customer=crossing.customer,
+        feature=crossing.feature,
+        window_start=crossing.window_start,
+        window_end=None,
+        level="100%",
+        limit=crossing.limit,
+        used=crossing.used,
+        arm=0,
+        at=crossing.time,
+        source=crossing.source,
+        id=crossing.id,
+    )
 
 
 def signal_id(change: LevelChange) -> str:
