@@ -1,10 +1,14 @@
 """Everything behind a limit that was reached: the outbox, states of customers, webhooks, and who listens."""
 
+import math
+import time
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
 from api.bell import Bell
 from api.customer_states import StateService
+from api.expiring import EXPIRING_DAYS, expiring
 from api.level_signals import raised_by
 from api.outbox import Outbox
 from api.settings import Settings
@@ -17,6 +21,8 @@ from rating.core.quota.seam import CustomerState, LevelChange, Quota
 from store import Store
 from store.changes import Now
 
+LOOK_SECONDS = 60.0  # between two looks at grants that end soon
+
 Policies = Callable[[LevelChange], Sequence[CustomerState]]
 """The states that a level change leads to, by the policies of the catalog."""
 
@@ -26,6 +32,7 @@ class Signalling:
 
     def __init__(self, store: Store, quota: Quota, settings: Settings, now: Now, policies: Policies) -> None:
         self._store, self._quota, self._now, self._policies = store, quota, now, policies
+        self._looked_at = -math.inf
         self.bell = Bell()
         self.outbox = Outbox(self._record, self._tick)
         self.states = StateService(store.customer_states, quota, now, self.bell.ring)
@@ -64,6 +71,17 @@ class Signalling:
     def _tick(self) -> None:
         self._quota.tick(self._now())
         self.states.end_due()
+        if time.monotonic() >= self._looked_at + LOOK_SECONDS:
+            self.look_for_expiring()
+            self._looked_at = time.monotonic()
+
+    def look_for_expiring(self) -> None:
+        """Record which grants end within EXPIRING_DAYS; each is recorded once."""
+        now = self._now()
+        found = self._store.expiring.between(now, now + timedelta(days=EXPIRING_DAYS))
+        if found:
+            self._store.outbox.record([expiring(grant, now) for grant in found], now)
+            self.bell.ring()
 
 
 def sender_of(settings: Settings) -> Sender:

@@ -1,6 +1,6 @@
 """Webhook endpoints, and how far each signal is on its way to each of them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any, Literal
@@ -144,23 +144,16 @@ class Webhooks:
                 connection.execute(delete(table).where(table.c.endpoint == key))
             connection.execute(delete(webhook_endpoints).where(webhook_endpoints.c.id == key))
 
-    def fan_out(self, key: str, room: int) -> FannedOut | None:
-        """Turn signals behind the cursor of an endpoint into deliveries, no more than `room`. None where the endpoint
-        is gone or not active."""
+    def fan_out(self, rooms: Mapping[str, int]) -> dict[str, FannedOut]:
+        """Turn signals behind the cursors of endpoints into deliveries, for each no more than its room; all in one
+        transaction. Endpoints that are gone or not active are left out."""
         with writing(self.engine) as connection:
-            endpoint = _find(connection, key)
-            if endpoint is None or endpoint.state != "active":
-                return None
-            found = _signals_behind(connection, endpoint.cursor, min(room, _LOOKED_AT))
-            if not found:
-                return FannedOut([], endpoint.cursor)
-            chosen = [(number, customer) for number, type, customer in found if endpoint.selected.holds(type, customer)]
-            made = [_new(key, number, customer, self.now()) for number, customer in chosen]
-            cursor = found[-1][0]
-            connection.execute(update(webhook_endpoints).where(webhook_endpoints.c.id == key).values(cursor=cursor))
-            if made:
-                connection.execute(insert(webhook_deliveries), [vars(delivery) for delivery in made])
-        return FannedOut(made, cursor)
+            found = ((key, _find(connection, key), room) for key, room in rooms.items())
+            return {
+                key: _fan_out(connection, endpoint, room, self.now())
+                for key, endpoint, room in found
+                if endpoint is not None and endpoint.state == "active"
+            }
 
     def waiting(self, key: str) -> list[Delivery]:
         """What is on its way to an endpoint, oldest first."""
@@ -183,10 +176,12 @@ class Webhooks:
             return [Attempt(**row) for row in rows]
 
     def mark(self, deliveries: Sequence[Delivery], attempts: Sequence[Attempt]) -> None:
-        """Note what became of deliveries, all in one transaction; those of endpoints that are gone are left out."""
+        """Note what became of deliveries, all in one transaction: of one that is there twice, the last. Those of
+        endpoints that are gone are left out."""
+        last = {(each.endpoint, each.signal): each for each in deliveries}
         with writing(self.engine) as connection:
             there = set(connection.scalars(select(webhook_endpoints.c.id)))
-            upsert(connection, webhook_deliveries, [vars(each) for each in deliveries if each.endpoint in there])
+            upsert(connection, webhook_deliveries, [vars(each) for each in last.values() if each.endpoint in there])
             tried = [vars(attempt) for attempt in attempts if attempt.endpoint in there]
             if tried:
                 connection.execute(insert(webhook_attempts), tried)
@@ -269,6 +264,19 @@ def _of(endpoint: str, state: str | None) -> Select[Any]:
     columns = [webhook_deliveries.c[field.name] for field in fields(Delivery)]
     query = select(*columns).where(webhook_deliveries.c.endpoint == endpoint)
     return query if state is None else query.where(webhook_deliveries.c.state == state)
+
+
+def _fan_out(connection: Connection, endpoint: Endpoint, room: int, now: datetime) -> FannedOut:
+    found = _signals_behind(connection, endpoint.cursor, min(room, _LOOKED_AT))
+    if not found:
+        return FannedOut([], endpoint.cursor)
+    chosen = [(number, customer) for number, type, customer in found if endpoint.selected.holds(type, customer)]
+    made = [_new(endpoint.id, number, customer, now) for number, customer in chosen]
+    cursor = found[-1][0]
+    connection.execute(update(webhook_endpoints).where(webhook_endpoints.c.id == endpoint.id).values(cursor=cursor))
+    if made:
+        connection.execute(insert(webhook_deliveries), [vars(delivery) for delivery in made])
+    return FannedOut(made, cursor)
 
 
 def _deliveries(connection: Connection, query: Select[Any]) -> list[Delivery]:

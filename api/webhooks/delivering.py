@@ -158,20 +158,20 @@ class Deliverer:
 
     def _fan_out(self) -> None:
         """Turn new signals into deliveries, as far as there is room."""
-        active = [channel for channel in self._channels.values() if channel.endpoint.state == "active"]
-        if not active:
-            return
-        last = self._store.signals.last_sequence()
-        for channel in active:
-            room = self._limits.waiting_max - channel.lines.waiting
-            while channel.endpoint.cursor < last and room > 0:
-                made = self._store.webhooks.fan_out(channel.endpoint.id, room)
-                if made is None:
-                    self.changed()
-                    break
-                channel.lines.add(made.deliveries)
-                channel.endpoint = replace(channel.endpoint, cursor=made.cursor)
-                room = self._limits.waiting_max - channel.lines.waiting
+        active = {key: channel for key, channel in self._channels.items() if channel.endpoint.state == "active"}
+        last = self._store.signals.last_sequence() if active else 0
+        while rooms := {
+            key: room
+            for key, channel in active.items()
+            if channel.endpoint.cursor < last and (room := self._limits.waiting_max - channel.lines.waiting) > 0
+        }:
+            made = self._store.webhooks.fan_out(rooms)
+            for key, fanned in made.items():
+                active[key].lines.add(fanned.deliveries)
+                active[key].endpoint = replace(active[key].endpoint, cursor=fanned.cursor)
+            if len(made) < len(rooms):  # one is gone, or not active any more
+                self.changed()
+                return
 
     def _dispatch(self) -> None:
         """Give what is due to the threads that send, one endpoint after the other in turn."""

@@ -9,10 +9,10 @@ import io
 import socket
 import ssl
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from standardwebhooks import Webhook
@@ -40,6 +40,12 @@ class Sent:
         return self.status == GONE
 
 
+@cache
+def trusting_the_system() -> ssl.SSLContext:
+    """Made once, when the first webhook is sent: to read the certificates of authorities takes a while."""
+    return ssl.create_default_context()
+
+
 @dataclass(frozen=True)
 class Sender:
     """How webhooks are sent; `seconds` is for a whole try, after the name was resolved."""
@@ -48,7 +54,7 @@ class Sender:
     seconds: float
     agent: str
     resolve: Resolve = resolved
-    tls: ssl.SSLContext = field(default_factory=ssl.create_default_context)
+    tls: Callable[[], ssl.SSLContext] = trusting_the_system
 
     def check(self, url: str) -> None:
         """Raises Forbidden for what will not be sent to, OSError when its name is not resolved."""
@@ -100,7 +106,9 @@ def _webhook(secret: str) -> Webhook:
 class _Connection(http.client.HTTPConnection):
     """To the first of some checked addresses that answers; every wait ends at `deadline`."""
 
-    def __init__(self, target: Target, addresses: Sequence[str], tls: ssl.SSLContext, deadline: float) -> None:
+    def __init__(
+        self, target: Target, addresses: Sequence[str], tls: Callable[[], ssl.SSLContext], deadline: float
+    ) -> None:
         super().__init__(target.host, target.port)
         self._target, self._addresses, self._tls, self._deadline = target, addresses, tls, deadline
         self._opened: socket.socket | None = None
@@ -117,7 +125,7 @@ class _Connection(http.client.HTTPConnection):
         if self._opened is None:
             raise failed or OSError("the host has no address")
         if self._target.is_tls:
-            self._opened = self._tls.wrap_socket(self._opened, server_hostname=self._target.host)
+            self._opened = self._tls().wrap_socket(self._opened, server_hostname=self._target.host)
         self.sock: Any = _Timed(self._opened, self._deadline)
 
     def end(self) -> None:

@@ -12,12 +12,15 @@ from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy import insert
 
 from api.engine import Engine
 from api.level_signals import raised_by
 from api.outbox import Outbox
 from rating.core.quota.seam import CustomerState, LevelChange
+from store.database import writing
 from store.errors import DatabaseUnavailable
+from store.quota_tables import quota_grants
 from tests.api.conftest import NOW
 from tests.api.test_quota import ask, use
 
@@ -171,3 +174,20 @@ def test_whom_a_person_has_let_go_on_stays_so_over_a_restart(
         assert again.quota.check("acme", "tokens", Decimal(0), NOW).reason == "exhausted"
     finally:
         again.close()
+
+
+def test_a_grant_that_ends_soon_is_told_once(sold: httpx2.Client, engine: Engine) -> None:
+    rows = [
+        ("soon", NOW + timedelta(days=7), None), ("later", NOW + timedelta(days=7, seconds=1), None),
+        ("over", NOW, None), ("voided", NOW + timedelta(days=1), NOW), ("never", None, None),
+    ]  # fmt: skip
+    given = {"customer": "acme", "feature": "tokens", "amount": Decimal(5), "priority": 1, "given": {}, "change": 1}
+    for key, end, voided in rows:
+        at = {"created_at": NOW, "effective_at": NOW, "expires_at": end, "voided_at": voided}
+        with writing(engine.store.engine) as connection:
+            connection.execute(insert(quota_grants).values(id=key, **given, **at))
+    for _ in range(2):
+        engine.signalling.look_for_expiring()
+    [signal] = sold.get("/v1/signals").json()["items"]
+    assert (signal["type"], signal["customer"], signal["data"]["grant"]) == ("grant.expiring", "acme", "soon")
+    assert (signal["data"]["amount"], signal["data"]["expires_at"]) == ("5", "2026-10-22T12:00:00+00:00")

@@ -1,20 +1,24 @@
 """Signals as a stream of events, from a real server."""
 
 import json
+import re
+import socket
 import statistics
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
-from api import signal_stream
+from api import http_protocol, signal_stream
+from api.settings import Settings
 from api.signal_stream import event_of
-from store.signals import RecordedSignal
+from store import open_store
+from store.signals import RecordedSignal, Signal
 from tests.api.conftest import CATALOG, NOW, event
 from tests.api.test_slow_clients import served
 
@@ -171,3 +175,31 @@ def test_an_event_is_one_line_of_data_whatever_it_holds() -> None:
     assert lines[0] == b"id: 7"
     assert [line.partition(b":")[0] for line in lines] == [b"id", b"event", b"data", b"", b""]
     assert json.loads(lines[2][6:])["customer"] == "a\nb"
+
+
+def test_a_listener_that_does_not_read_is_ended_and_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """4,000 signals of 4 KB are more than buffers hold: the server waits for the reader, and not for ever."""
+    monkeypatch.setattr(http_protocol, "TRANSFER_SECONDS", 0.5)
+    data = tmp_path / "data"
+    data.mkdir()
+    store = open_store(Settings(data=data).database)
+    filler = {"text": "x" * 4_000}
+    store.signals.record([Signal(f"sig_{number}", "filler", "acme", NOW, filler) for number in range(4_000)])
+    store.close()
+    with served(data) as address:
+        with socket.create_connection(address, timeout=30) as slow:
+            slow.sendall(b"GET /v1/signals HTTP/1.1\r\nhost: here\r\naccept: text/event-stream\r\n\r\n")
+            time.sleep(3)  # nothing is read
+            got = b""
+            with suppress(ConnectionResetError):
+                while piece := slow.recv(1 << 20):
+                    got += piece
+        last = int(re.findall(rb"^id: (\d+)$", got, re.MULTILINE)[-2])
+        assert 0 < last < 4_000
+        with httpx2.Client(base_url="http://{}:{}".format(*address)) as client:
+            listener = Listener(client, headers={"last-event-id": str(last)})
+            listener.wait_for(4_000 - last)
+    listener.thread.join(10)
+    assert [key for key, _, _ in listener.events] == list(range(last + 1, 4_001))

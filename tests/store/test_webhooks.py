@@ -23,9 +23,7 @@ def raise_signals(store: Store, *names: str, type: str = "quota.exhausted") -> N
 
 
 def made(store: Store, room: int = 100, key: str = "e") -> list[int]:
-    fanned = store.webhooks.fan_out(key, room)
-    assert fanned is not None
-    return [delivery.signal for delivery in fanned.deliveries]
+    return [delivery.signal for delivery in store.webhooks.fan_out({key: room})[key].deliveries]
 
 
 def waiting(store: Store, key: str = "e") -> list[int]:
@@ -52,7 +50,8 @@ def test_what_an_endpoint_has_not_asked_for_moves_only_its_cursor(store: Store) 
     store.webhooks.add(endpoint("c", customers=("b",)))
     raise_signals(store, "a1", "b1")
     raise_signals(store, "a2", type="quota.threshold")
-    assert (made(store, key="t"), made(store, key="c")) == ([3], [2])
+    fanned = store.webhooks.fan_out({"t": 9, "c": 9, "gone": 9})
+    assert {key: [d.signal for d in found.deliveries] for key, found in fanned.items()} == {"t": [3], "c": [2]}
     assert [each.cursor for each in store.webhooks.all()] == [3, 3]
 
 
@@ -98,7 +97,7 @@ def test_an_endpoint_that_is_not_active_gets_nothing_and_loses_nothing(store: St
     store.webhooks.add(endpoint())
     store.webhooks.change("e", state="paused")
     raise_signals(store, "a1")
-    assert store.webhooks.fan_out("e", 9) is None
+    assert store.webhooks.fan_out({"e": 9}) == {}
     store.webhooks.disable("e", "gone")
     assert store.webhooks.get("e").reason == "gone"
     store.webhooks.change("e", state="active", reason=None)
@@ -112,7 +111,7 @@ def test_an_endpoint_that_is_removed_takes_its_rows_with_it(store: Store) -> Non
     [delivery] = store.webhooks.waiting("e")
     store.webhooks.remove("e")
     store.webhooks.mark([delivery], [Attempt("e", 1, NOW, 200, None, 5)])  # its answer comes too late
-    assert store.webhooks.fan_out("e", 9) is None
+    assert store.webhooks.fan_out({"e": 9}) == {}
     for missing in (lambda: store.webhooks.get("e"), lambda: store.webhooks.remove("e")):
         with pytest.raises(NotFound, match="webhook endpoint 'e'"):
             missing()
@@ -136,3 +135,12 @@ def test_endpoints_and_the_log_are_bounded(store: Store, monkeypatch: pytest.Mon
     for number in range(9):
         store.webhooks.mark([], [Attempt("e", number, NOW, None, "refused", 1)])
     assert 3 <= len(store.webhooks.attempts("e", range(9))) <= 4
+
+
+def test_of_what_is_marked_twice_at_once_the_last_holds(store: Store) -> None:
+    store.webhooks.add(endpoint())
+    raise_signals(store, "a1")
+    made(store)
+    [first] = store.webhooks.waiting("e")
+    store.webhooks.mark([replace(first, attempts=1), replace(first, attempts=2)], [])
+    assert store.webhooks.waiting("e")[0].attempts == 2

@@ -141,12 +141,14 @@ def test_tls_is_by_the_name_of_the_url_and_to_the_address_that_was_checked(tmp_p
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     serving.load_cert_chain(certificate, key)
     trusting = replace(
-        SENDER, tls=ssl.create_default_context(cafile=str(certificate)), resolve=lambda host, port: ["127.0.0.1"]
+        SENDER,
+        tls=lambda: ssl.create_default_context(cafile=str(certificate)),
+        resolve=lambda host, port: ["127.0.0.1"],
     )
     with receiving(serving) as receiver:
         url = receiver.url.replace("http://127.0.0.1", "https://hooks.example.com")
         headers = signed("sig_1", datetime.now(UTC), BODY, ["AA=="])
         assert trusting.send(url, headers, BODY).status == 200
         assert "TLS failed" in str(trusting.send(url.replace("hooks", "other"), headers, BODY).error)
-        assert "TLS failed" in str(replace(trusting, tls=ssl.create_default_context()).send(url, headers, BODY).error)
+        assert "TLS failed" in str(replace(trusting, tls=ssl.create_default_context).send(url, headers, BODY).error)
     assert len(receiver.came) == 1
