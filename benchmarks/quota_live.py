@@ -9,7 +9,8 @@ from benchmarks.usage import CATALOG
 from rating.catalog import compile_catalog, load_catalog
 from rating.core.schema import USAGE_EVENT, usage_event_schema
 from rating.core.subscriptions import plain
-from rating.live_quota import LiveQuota, Terms
+from rating.live_quota import LiveQuota
+from rating.month_terms import Terms
 
 LIMIT = 10**12
 LIMITED = {"limit": str(LIMIT), "window": "month"}
