@@ -133,7 +133,7 @@ class LiveQuota:
 
     def check(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer:
         """Whether `subject` may use `amount` more of `feature` at `now`. Raises FeatureNotCounted."""
-        answer = self._check_known(subject, feature, amount, now)
+        answer = self.check_known(subject, feature, amount, now)
         if answer is None:
             with self._lock:
                 answer = self._check(subject, feature, amount, now)
@@ -141,7 +141,7 @@ class LiveQuota:
 
     def check_at_once(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer | None:
         """The same, or None when it would have to wait for a thread that counts."""
-        answer = self._check_known(subject, feature, amount, now)
+        answer = self.check_known(subject, feature, amount, now)
         if answer is None and self._lock.acquire(blocking=False):
             try:
                 return self._check(subject, feature, amount, now)
@@ -153,7 +153,7 @@ class LiveQuota:
         """See Quota.check_many."""
         return answered(asked, lambda subject, feature: self.check(subject, feature, _NOTHING, now))
 
-    def _check_known(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer | None:
+    def check_known(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer | None:
         """The answer of a standing, beside a thread that counts. Null: there is none, or it is moved just now."""
         standings = self._standings
         standing = standings.get((subject, feature))
