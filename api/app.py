@@ -23,6 +23,7 @@ from api.routes import (
     corrections,
     credits,
     current_charges,
+    customer_states,
     customers,
     docs,
     event_list,
@@ -41,6 +42,7 @@ from api.routes import (
     simulations,
     subscriptions,
     usage,
+    webhooks,
 )
 from api.settings import Settings
 
@@ -57,6 +59,7 @@ ROUTES = (
     credits,
     quota_grants,
     current_charges,
+    customer_states,
     customers,
     subscriptions,
     runs,
@@ -67,6 +70,7 @@ ROUTES = (
     shadow,
     simulations,
     signals,
+    webhooks,
     health,
 )  # tried in this order
 _NO_TELEMETRY: TelemetryConfig = {
@@ -112,6 +116,8 @@ def _running(
     async def running(app: FastAPI) -> AsyncIterator[None]:
         app.state.futures = LoopFutures(asyncio.get_running_loop())
         app.state.engine = given or await run_in_threadpool(Engine.open, settings, url=url)
+        if given is None:
+            app.state.engine.signalling.deliverer.start()
         try:
             yield
         finally:

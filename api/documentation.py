@@ -15,6 +15,7 @@ TAGS = [
     {"name": "credits", "description": "Prepaid credits: granted, burnt by what is billed, and told entry by entry."},
     {"name": "rating", "description": "From usage to charge lines, and from a line back to its arithmetic."},
     {"name": "quota", "description": "Whether a customer may go on, and the signals when a limit is reached."},
+    {"name": "webhooks", "description": "Where signals are delivered to, and how far they are."},
     {"name": "openmeter", "description": "What OpenMeter's clients call, as far as it is served (docs/migrating.md)."},
     {"name": "lago", "description": "What Lago's clients call, as far as it is served (docs/migrating.md)."},
     {"name": "service", "description": "Whether the process is up, and whether it can take work."},

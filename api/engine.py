@@ -22,6 +22,7 @@ from api.rated_events import RatedEvents
 from api.rating import Closing, RatingService
 from api.settings import Settings
 from api.shadow import Shadowing
+from api.signalling import Signalling
 from api.simulation import Asked, Simulated, Simulations
 from api.subscriptions import SubscriptionService, Timeline
 from api.usage import UsageQuery, about_customers, asked_subjects, usage_of
@@ -30,7 +31,6 @@ from ingest.log import UsageLog
 from rating.catalog import Catalog, Change, compile_catalog, diff, parse_catalog
 from rating.catalog.reading import Format
 from rating.core.book import Meter, PriceBook
-from rating.core.money import plain
 from rating.core.quota.seam import LevelChange
 from rating.core.schema import SUBJECT
 from rating.core.usage_history import HistoryRule
@@ -42,7 +42,7 @@ from store import open_store
 from store.customers import Customer, is_time_zone, refuse
 from store.errors import NotFound, PlanInUse, Refused
 from store.runs import Run
-from store.signals import RecordedSignal, Signal
+from store.signals import ALL, RecordedSignal, Selection
 from store.subscription_changes import AskedChange, SubscriptionChange
 from store.subscriptions import Subscription
 
@@ -86,7 +86,7 @@ class Engine:
         self.settings = settings
         self.now = now
         self._changing = Lock()  # catalog, customers and subscriptions are checked against each other
-        self.quota = QuotaService(self._terms, self._log_since, self._record_crossings, now)
+        self.quota = QuotaService(self._terms, self._log_since, self._crossed, now)
         self.log = UsageLog.open(
             settings.data,
             properties={},
@@ -124,6 +124,7 @@ class Engine:
             self.credits = CreditService(self.store, self.rating, self.now)
             self.subscriptions = SubscriptionService(self.store, self.now)
             self.quota_records = QuotaRecords(self.store, self.quota, self._quota_inputs, self.now)
+            self.signalling = Signalling(self.store, self.quota, self.settings, self.now, self.quota.led_to)
             self._open_backfills()
         except BaseException:
             self.store.close()
@@ -140,7 +141,9 @@ class Engine:
             on_changed=self.quota.terms_changed,
         )
         try:
-            self.quota.refresh()  # a crossing that was journaled but not recorded is recorded now
+            self.signalling.load()
+            self.quota.refresh()  # a crossing that was journaled but not recorded is found now
+            self.signalling.outbox.start()
         except BaseException:
             self.backfills.close()
             raise
@@ -161,6 +164,7 @@ class Engine:
         self.charges.close()
         self.backfills.close()
         self.log.close()
+        self.signalling.close()
         self.store.close()
 
     @property
@@ -335,10 +339,11 @@ class Engine:
         failure: str | None = self.log.status()["failure"]
         return failure
 
-    def signals(self, after: int, limit: int) -> list[RecordedSignal]:
+    def signals(self, after: int, limit: int, selected: Selection = ALL) -> list[RecordedSignal]:
         """The signals behind sequence `after`, of every limit that is reached as of now."""
         self.quota.refresh()
-        return self.store.signals.after(after, limit=limit)
+        self.signalling.outbox.record()
+        return self.store.signals.after(after, limit=limit, selected=selected)
 
     def status(self) -> dict[str, Any]:
         """What a person wants to know first; `ready` is whether events can be taken."""
@@ -349,6 +354,7 @@ class Engine:
             "catalog": self._in_force.catalog.version if self._in_force else None,
             "customers": self.store.customers.count(),
             "signals": self.store.signals.last_sequence(),
+            "webhooks": self.signalling.status(),
             "log": log,
             "backfills": self.backfills.status(),
         }
@@ -375,8 +381,8 @@ class Engine:
         snapshot = self.log.scan(start=since)
         return snapshot.frame, snapshot.last_sequence
 
-    def _record_crossings(self, changes: Sequence[LevelChange]) -> None:
-        self.store.signals.record([_signal(change, self.now()) for change in changes])
+    def _crossed(self, changes: Sequence[LevelChange]) -> None:
+        self.signalling.outbox.put(changes)
 
 
 def _compiled(document: str | None) -> InForce | None:
@@ -384,21 +390,6 @@ def _compiled(document: str | None) -> InForce | None:
         return None
     catalog = parse_catalog(document, format="json")
     return InForce(catalog, compile_catalog(catalog))
-
-
-def _signal(change: LevelChange, now: datetime) -> Signal:
-    """The id names the crossing, so that counting the log again records nothing twice."""
-    data = {
-        "feature": change.feature,
-        "window_start": None if change.window_start is None else change.window_start.isoformat(),
-        "limit": plain(change.limit),
-        "used": plain(change.used),
-        "reached_at": change.at.isoformat(),
-        "event": {"source": change.source, "id": change.id},
-    }
-    if (change.kind, change.scope) != ("exhausted", "customer"):
-        data |= {"level": change.level, "scope": change.scope, "owner": change.owner, "because": change.because}
-    return Signal(f"sig_{change.key}", f"quota.{change.kind}", change.customer, now, data)
 
 
 def _problems(query: UsageQuery) -> list[str]:

@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from api.signal_stream import TooManyStreams
 from ingest.errors import (
     BodyTooLarge,
     CommitUnknown,
@@ -91,6 +92,7 @@ KINDS: dict[type[Exception], Kind] = {
     BackfillInTheWay: Kind(409, "backfill-in-the-way"),
     IdTaken: Kind(409, "id-taken"),
     RunInProgress: Kind(409, "run-in-progress"),
+    TooManyStreams: Kind(503, "too-many-streams", retry_after_seconds=10),
     CreditVoided: Kind(409, "credit-voided"),
     BackfillNotOpen: Kind(409, "backfill-not-open"),
     TooManyBackfills: Kind(409, "too-many-backfills"),

@@ -267,6 +267,9 @@ class SignalOut(Output):
     customer: str
     raised_at: datetime
     data: dict[str, Any]
+    feature: str | None = Field(description="of a quota")
+    scope: str | None = Field(description="whose quota it is", examples=["customer", "key", "pool"])
+    owner: str | None = Field(description="the customer, the subject of a key, or the parent whose quota it is")
 
 
 class SignalPage(Output):

@@ -59,8 +59,7 @@ class QuotaService:
         self._lock = Lock()
         self._old = True
         self._recount_at = 0.0  # not before this does anything but a check count again
-        self._outbox = _Outbox(on_crossing)
-        self._live = EntitledQuota(read_usage, self._outbox.put, now)
+        self._live = EntitledQuota(read_usage, on_crossing, now)
 
     def terms_changed(self) -> None:
         """A catalog, customer or subscription is another one now."""
@@ -75,7 +74,6 @@ class QuotaService:
         with self._lock:
             try:
                 self._refresh()
-                self._outbox.record()
             except DatabaseUnavailable:
                 raise
             except ANYTHING as error:
@@ -164,6 +162,10 @@ class QuotaService:
         """All states of all customers: the next check obeys them."""
         self._live.put_states(states)
 
+    def led_to(self, change: LevelChange) -> list[CustomerState]:
+        """The states that a level change leads to, by the policies of plans."""
+        return self._live.led_to(change)
+
     def open_levels(self, keys: Collection[str]) -> None:
         """At the start: the levels that were raised and not restored."""
         self._live.open_levels(keys)
@@ -198,35 +200,3 @@ class QuotaService:
             if terms is not None:
                 self._live.rebuild(terms, self._now())
             self._old = False
-        self._outbox.record_when_due()
-
-
-class _Outbox:
-    """Crossings on their way to the store, each once; there is at most one for each limit of a window."""
-
-    def __init__(self, record: Callable[[list[LevelChange]], None]) -> None:
-        self._record = record
-        self._waiting: dict[str, LevelChange] = {}
-        self._retry_at = 0.0
-
-    def put(self, crossings: list[LevelChange]) -> None:
-        """Record `crossings`, now or later."""
-        self._waiting.update((crossing.key, crossing) for crossing in crossings)
-        self.record_when_due()
-
-    def record_when_due(self) -> None:
-        """Try again what waits, RETRY_SECONDS after it has failed."""
-        if self._waiting and time.monotonic() >= self._retry_at:
-            self.record()
-
-    def record(self) -> None:
-        """Record what waits; what cannot be recorded goes on waiting."""
-        if not self._waiting:
-            return
-        try:
-            self._record(list(self._waiting.values()))
-        except DatabaseUnavailable as error:
-            _log.error("%d quota signals wait to be recorded: %s; trying again", len(self._waiting), error)
-            self._retry_at = time.monotonic() + RETRY_SECONDS
-        else:
-            self._waiting.clear()

@@ -35,6 +35,7 @@ def serve(settings: Settings, *, announce: Callable[[str, Settings], None] = _sa
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         engine = Engine.open(settings, url=url)
         server = _server(settings, engine)
+        engine.signalling.deliverer.start()
         _rest_what_stays()
         announce(url, settings)
         _run(server, listening)
@@ -84,8 +85,20 @@ def _server(settings: Settings, engine: Engine) -> uvicorn.Server:
         callback_notify=look_after,
         timeout_notify=1,
     )
-    server = uvicorn.Server(config)
+    server = _Server(config, engine)
     return server
+
+
+class _Server(uvicorn.Server):
+    """Ends the streams first: they would keep their connections open until the end of GRACE_SECONDS."""
+
+    def __init__(self, config: uvicorn.Config, engine: Engine) -> None:
+        super().__init__(config)
+        self._engine = engine
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._engine.signalling.streams.end()
+        await super().shutdown(sockets)
 
 
 if __name__ == "__main__":

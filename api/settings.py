@@ -68,6 +68,19 @@ class Settings(BaseSettings):
     retention_hours: Annotated[int, Field(ge=1, le=168)] = 1
     """How long files that were merged stay for those who still read them: longer than a rating run takes."""
 
+    webhook_private_addresses: bool = False
+    """Let webhooks be sent to addresses that are not of the public Internet, and to every port."""
+    webhook_http: bool = False
+    """Let webhooks be sent without TLS."""
+    webhook_ports: Annotated[str, Field(pattern=r"^[0-9]{1,5}(,[0-9]{1,5})*$")] = "443,8443"
+    """The ports that webhooks may be sent to."""
+    webhook_seconds: Annotated[float, Field(gt=0, le=60)] = 10
+    """How long a receiver has for all of one delivery."""
+    webhook_days: Annotated[int, Field(ge=1, le=30)] = 3
+    """For how long a delivery is tried again before it is given up."""
+    webhook_waiting_max: Annotated[int, Field(ge=1, le=100_000)] = 10_000
+    """How many deliveries wait for one endpoint at a time; further signals wait in the outbox."""
+
     def ingest_limits(self) -> IngestLimits:
         """The settings that are limits of ingest."""
         return IngestLimits(
@@ -90,6 +103,10 @@ class Settings(BaseSettings):
             merged_rows=self.merged_rows_max,
             retention_hours=self.retention_hours,
         )
+
+    def webhook_port_list(self) -> frozenset[int]:
+        """The ports of `webhook_ports`."""
+        return frozenset(map(int, self.webhook_ports.split(",")))
 
     @property
     def database(self) -> str:

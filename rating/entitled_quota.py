@@ -21,6 +21,7 @@ from rating.core.quota.comparing import COMPARED, beside
 from rating.core.quota.counting import Crossing
 from rating.core.quota.entitled import Gives, units_of
 from rating.core.quota.judging import AccountView, quantity_of
+from rating.core.quota.policies import states_of
 from rating.core.quota.seam import RESERVED, CustomerState, Hold, LevelChange
 from rating.core.quota.stated import in_force, with_overage, with_restriction
 from rating.core.quota.windows import MONTH, window_at
@@ -222,12 +223,21 @@ class EntitledQuota:
             restored = []
             for change, because in self._open.due(now):
                 answer = self._check_owner(change, now)
-                if answer is None or answer.reason != "exhausted":
+                if answer is None or answer.reason not in ("exhausted", "suspended"):
                     self._open.close(change)
                     used = answer.used if answer is not None and answer.used is not None else _NOTHING
                     restored.append(replace(change, kind="restored", because=because, at=now, used=used))
             if restored:
                 self._on_change(restored)
+
+    def led_to(self, change: LevelChange) -> list[CustomerState]:
+        """The states that a level change leads to, by the policies of the plans that its customer was on then."""
+        terms = self._terms
+        if terms is None or not terms.policies:
+            return []
+        agreed = terms.plain.agreements.of(change.customer)
+        plans = {p for p, start, end in agreed if start <= change.at and (end is None or change.at < end)}
+        return list(states_of(terms.policies, plans, change))
 
     def views(self, subject: str, feature: str, now: datetime) -> list[AccountView]:
         """The accounts that say what a subject may use of a feature; none where the counters of months do."""

@@ -22,6 +22,7 @@ from rating.core.quota.entitled import (
     spans_of,
     units_of,
 )
+from rating.core.quota.policies import Policy, policies_of
 from rating.core.quota.schema import FAMILY, OVERRIDE, QUOTA_GRANT
 from rating.core.quota.terms import AccountTerms, QuotaGrant
 from rating.core.quota.windows import MONTH, WindowRule, parts
@@ -49,6 +50,11 @@ class QuotaTerms:
     def gives(self) -> Mapping[str, Mapping[str, Gives]]:
         """What plans give, by feature and plan."""
         return gives_of(self.book.entitlements)
+
+    @cached_property
+    def policies(self) -> list[Policy]:
+        """What plans do when a level is crossed."""
+        return policies_of(self.book.policies)
 
     @cached_property
     def plain_features(self) -> set[str]:

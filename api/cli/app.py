@@ -16,6 +16,7 @@ from api.cli import (
     customers,
     demo,
     doctor,
+    entitlements,
     events,
     ingesting,
     lines,
@@ -27,9 +28,11 @@ from api.cli import (
     serving,
     shadow,
     simulate,
+    states,
     subscriptions,
     usage,
     verify,
+    webhooks,
 )
 
 app = typer.Typer(
@@ -77,6 +80,7 @@ app.command()(quota.signals)
 app.command()(doctor.doctor)
 app.command()(conformance.conformance)
 app.add_typer(consume.app, name="consume")
+app.add_typer(entitlements.app, name="entitlements")
 app.add_typer(events.app, name="events")
 app.add_typer(rejections.app, name="rejections")
 app.add_typer(backfills.app, name="backfill")
@@ -85,3 +89,5 @@ app.add_typer(shadow.app, name="shadow")
 app.add_typer(credits.app, name="credits")
 app.add_typer(customers.app, name="customers")
 app.add_typer(subscriptions.app, name="subscriptions")
+app.add_typer(states.app, name="states")
+app.add_typer(webhooks.app, name="webhooks")

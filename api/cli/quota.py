@@ -27,7 +27,7 @@ def quota(
         document(answer)
     else:
         typer.echo(f"{'allowed' if answer['allowed'] else 'not allowed'}: {answer['message']}")
-        if answer["resets_at"] is not None:
+        if answer["resets_at"] is not None and answer["limit"] is not None:
             typer.echo(f"{answer['customer']} used {grouped(answer['used'])} of {grouped(answer['limit'])} "
                        f"since {answer['window_start']}; it starts again at {answer['resets_at']}")  # fmt: skip
     if not answer["allowed"]:
@@ -36,13 +36,15 @@ def quota(
 
 def signals(
     after: Annotated[int, typer.Option(help="Only those behind this sequence.")] = 0,
+    type: Annotated[list[str] | None, typer.Option(help="Only of this type; may be repeated.")] = None,
+    customer: Annotated[list[str] | None, typer.Option(help="Only of this customer; may be repeated.")] = None,
     data: Data = None,
     url: Url = None,
     json: Json = False,
 ) -> None:
-    """List the signals: customers that reached a limit, and when."""
+    """List the signals: customers that reached a limit, were suspended, or may go on, and when."""
     with reach(data, url) as service:
-        found = list(read_signals(service, after))
+        found = list(read_signals(service, after, type=type or None, customer=customer or None))
     if json:
         document({"items": found, "next": found[-1]["sequence"] if found else after})
         return
@@ -55,8 +57,8 @@ def signals(
     table(f"{len(rows)} signals", columns, rows, right=("sequence", "used", "limit"))
 
 
-def read_signals(service: Service, after: int) -> Iterator[dict[str, Any]]:
-    """All signals behind `after`; their pages end when there is nothing more, not with a null."""
-    while items := service.get("/v1/signals", after=after, limit=1000)["items"]:
+def read_signals(service: Service, after: int, **selected: Any) -> Iterator[dict[str, Any]]:
+    """All selected signals behind `after`; their pages end when there is nothing more, not with a null."""
+    while items := service.get("/v1/signals", after=after, limit=1000, **selected)["items"]:
         yield from items
         after = items[-1]["sequence"]

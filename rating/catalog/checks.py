@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from rating.catalog.check_entitlements import check_entitlements
 from rating.catalog.check_meters import check_meters, check_priced_meters
 from rating.catalog.check_plans import check_plans
+from rating.catalog.check_policies import check_policies
 from rating.catalog.check_prices import check_prices
 from rating.catalog.left_out import LeftOut
 from rating.catalog.meters import looked_for_properties, numeric_properties, text_properties
@@ -25,6 +26,7 @@ def check(catalog: Catalog, left_out: LeftOut) -> list[Problem]:
         *check_prices(catalog, left_out),
         *check_plans(catalog, left_out),
         *check_entitlements(catalog),
+        *check_policies(catalog, left_out),
     ]
     return found or list(check_priced_meters(catalog))
 

@@ -14,6 +14,7 @@ from rating.catalog.entitlements import entitlement_rows, grant_rows
 from rating.catalog.frames import Row, frame_of
 from rating.catalog.literals import currency_digits
 from rating.catalog.model import Catalog, Plan
+from rating.catalog.policies import policy_rows
 from rating.catalog.prefixes import compiled_prefixes
 from rating.catalog.presets import FeePrice, Price
 from rating.catalog.rates import rates_of, versions_of
@@ -43,6 +44,9 @@ def compile_catalog(catalog: Catalog, plans: Iterable[str] = ()) -> book.PriceBo
         features=frame_of(schema.FEATURE, [(key, it.meter) for key, it in sorted(catalog.features.items())]),
         entitlements=frame_of(schema.ENTITLEMENT, list(_entitlement_rows(catalog))),
         quota_grants=frame_of(schema.PLAN_QUOTA_GRANT, list(_quota_grant_rows(catalog))),
+        policies=frame_of(
+            schema.POLICY, [row for key, plan in sorted(catalog.plans.items()) for row in _policies(key, plan)]
+        ),
     )
 
 
@@ -123,6 +127,10 @@ def _quota_grant_rows(catalog: Catalog) -> Iterator[Row]:
     for key, plan in sorted(catalog.plans.items()):
         for feature, entitlement in sorted(plan.entitlements.items()):
             yield from grant_rows(key, feature, entitlement)
+
+
+def _policies(key: str, plan: Plan) -> Iterator[Row]:
+    return policy_rows(key, plan.policies)
 
 
 def _credit_rows(catalog: Catalog, keys_by_plan: Mapping[str, Sequence[str]]) -> Iterator[Row]:

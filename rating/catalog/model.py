@@ -25,6 +25,7 @@ from rating.catalog.literals import (
 from rating.catalog.meters import Meter, looked_for_properties, numeric_properties, text_properties
 from rating.catalog.part import Part
 from rating.catalog.parts import Rounding, Version
+from rating.catalog.policies import Policy
 from rating.catalog.prefixes import PrefixTable
 from rating.catalog.presets import Price
 from rating.core.schema import PropertyType
@@ -56,6 +57,8 @@ class Plan(Part):
     """Included units that several of its prices use, or that roll over, by a key of their own."""
     entitlements: Annotated[dict[str, SomeEntitlement], SECTION] = Field(default={})
     """What the plan gives, by key of the feature."""
+    policies: tuple[Policy, ...] = ()
+    """What is done when a level of a limit is crossed."""
     credits: Annotated[dict[Key, Credit], SECTION] = Field(default={})
     """Prepaid credits that the plan grants, by a key of their own."""
 

@@ -159,3 +159,4 @@ class PriceBook:
     features: pl.DataFrame
     entitlements: pl.DataFrame
     quota_grants: pl.DataFrame
+    policies: pl.DataFrame

@@ -322,3 +322,18 @@ PLAN_QUOTA_GRANT = pl.Schema(
     }
 )
 """One row is what a plan grants each of its subscriptions of a feature, beside the limit."""
+
+POLICY = pl.Schema(
+    {
+        "plan": pl.String(),
+        "place": pl.Int32(),  # among the policies of the plan, from 0
+        "feature": pl.String(),
+        "at": pl.String(),  # the level that is crossed: 100% is exhausted
+        "state": pl.String(),  # what the customer gets into: suspended | restricted | overage
+        "amount": QUANTITY,  # of overage: what may be used above the limit
+        "to_plan": pl.String(),  # of restricted: whose limits hold
+        "features": pl.List(pl.String()),  # that it is for; empty: all
+        "until": pl.String(),  # reset | manual
+    }
+)
+"""One row is what a plan does when a level of a quota is crossed; (`plan`, `place`) is unique."""

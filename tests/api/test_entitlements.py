@@ -139,3 +139,26 @@ def test_levels_of_every_window_are_signals(rich: httpx2.Client) -> None:
         ("quota.threshold", "3", "1"),
         ("quota.exhausted", "3", "2"),
     ]
+
+
+@pytest.mark.parametrize(("do", "status", "reason"), [
+    ("suspend", 403, "suspended"),
+    ({"allow_overage": "100"}, 200, "in_grace"),
+    ({"restrict": "large"}, 200, "allowed"),
+], ids=str)  # fmt: skip
+def test_a_policy_turns_a_signal_into_a_state_that_checks_obey(
+    sold: httpx2.Client, do: Any, status: int, reason: str
+) -> None:
+    document = deepcopy(CATALOG)
+    document["plans"]["pro"]["policies"] = [{"on": "exhausted", "feature": "tokens", "do": do}]
+    document["plans"]["large"] = {"currency": "USD", "entitlements": {"tokens": {"limit": "5000"}}}
+    assert sold.put("/v1/catalog", json=document).status_code == 200
+    use(sold, "1", 1999)
+    assert ask(sold, "1").json()["reason"] == "allowed"
+    use(sold, "2", 1)
+    [signal] = [s for s in sold.get("/v1/signals").json()["items"] if s["type"] == "quota.exhausted"]
+    answer = ask(sold, "1")
+    assert (answer.status_code, answer.json()["reason"]) == (status, reason)
+    [state] = sold.get("/v1/customers/acme/states").json()["items"]
+    assert (state["signal"], state["reason"]) == (signal["id"], "tokens reached 100% of 2000")
+    assert state["until"] == "2026-11-01T00:00:00Z"

@@ -42,6 +42,7 @@ def test_every_frame_has_its_schema_also_when_it_is_empty() -> None:
             "features": schema.FEATURE,
             "entitlements": schema.ENTITLEMENT,
             "quota_grants": schema.PLAN_QUOTA_GRANT,
+            "policies": schema.POLICY,
         }
         assert {name: getattr(book, name).schema for name in frames} == frames
 

@@ -128,3 +128,42 @@ def test_a_limit_needs_a_meter_and_so_do_credits() -> None:
         "plans.pro.credits.gift.features",
         "plans.pro.entitlements.sso",
     ]
+
+
+def with_policy(**policy: Any) -> dict[str, Any]:
+    limited = {"limit": "100", "thresholds": ["80%", "120%"]}
+    document = entitled(limited, other={})
+    document["plans"]["free"] = {"currency": "USD", "entitlements": {"tokens": {"limit": "1"}}}
+    document["plans"]["pro"]["policies"] = [{"on": "exhausted", "feature": "tokens", "do": "suspend", **policy}]
+    return document
+
+
+@pytest.mark.parametrize(("policy", "expected"), [
+    ({}, ("tokens", "100%", "suspended", None, None, ["tokens"], "reset")),
+    ({"do": {"suspend": True}, "features": "all"}, ("tokens", "100%", "suspended", None, None, [], "reset")),
+    ({"on": "threshold", "at": "120%", "until": "manual", "features": ["tokens", "other"]},
+     ("tokens", "120%", "suspended", None, None, ["other", "tokens"], "manual")),
+    ({"do": {"allow_overage": "50"}}, ("tokens", "100%", "overage", Decimal(50), None, ["tokens"], "reset")),
+    ({"do": {"restrict": "free"}}, ("tokens", "100%", "restricted", None, "free", ["tokens"], "reset")),
+], ids=str)  # fmt: skip
+def test_what_a_plan_does_at_a_level(policy: dict[str, Any], expected: Any) -> None:
+    catalog = load_catalog(with_policy(**policy))
+    assert compile_catalog(catalog).policies.rows() == [("pro", 0, *expected)]
+    assert load_catalog(catalog.document()).version == catalog.version
+
+
+@pytest.mark.parametrize(("policy", "path", "message", "cure"), [
+    ({"do": "stop"}, ".do", "choices", "suspend"),
+    ({"do": {}}, ".do", "one of `suspend`", "exactly one"),
+    ({"do": {"restrict": "fre"}}, ".do.restrict", "no plan", "`free`"),
+    ({"feature": "other"}, ".feature", "no limit", "has a limit"),
+    ({"on": "threshold"}, ".at", "missing", "`80%`"),
+    ({"on": "threshold", "at": "90%"}, ".at", "no such threshold", "thresholds"),
+    ({"at": "80%"}, ".at", "100%", "threshold"),
+    ({"features": ["nothing"]}, ".features", "no feature", ""),
+], ids=str)  # fmt: skip
+def test_a_policy_that_would_do_nothing_is_refused(policy: dict[str, Any], path: str, message: str, cure: str) -> None:
+    [problem] = problems_in(with_policy(**policy))
+    assert problem.path == f"plans.pro.policies[0]{path}"
+    assert message in problem.message
+    assert cure in problem.cure

@@ -213,3 +213,18 @@ def test_every_command_explains_itself(run: Run, command: str) -> None:
     shown = run(command, "--help")
     assert shown.code == 0
     assert "Usage: tallystick" in shown.out
+
+
+def test_what_a_customer_may_use_is_granted_overridden_and_listed(run: Run, data: Path, usage: Path) -> None:
+    """The plan gives 1,000,000 a month: 500 more are granted, and an override of 5 stands in until it is ended."""
+    at = ("--data", data, "--json")
+    assert run("entitlements", "grant", "acme", "tokens", "500", "--id", "o-1", *at).json["amount"] == "500"
+    assert [item["id"] for item in run("entitlements", "grants", "acme", *at).json["items"]] == ["o-1"]
+    [tokens] = run("entitlements", "list", "acme", *at).json["items"]
+    assert tokens["limit"] == "1000500"
+    assert run("entitlements", "override", "acme", "tokens", "--limit", "5", *at).json["limit"] == "5"
+    assert run("quota", "acme", "tokens", "--amount", "506", *at).code == 1
+    assert run("entitlements", "end-override", "acme", "tokens", *at).json["ended_at"] is not None
+    assert run("entitlements", "void", "o-1", *at).json["voided_at"] is not None
+    [tokens] = run("entitlements", "list", "acme", *at).json["items"]
+    assert tokens["limit"] == "1000000"
