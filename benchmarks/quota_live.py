@@ -9,7 +9,8 @@ from benchmarks.usage import CATALOG
 from rating.catalog import compile_catalog, load_catalog
 from rating.core.schema import USAGE_EVENT, usage_event_schema
 from rating.core.subscriptions import plain
-from rating.live_quota import LiveQuota, Terms
+from rating.entitled_quota import EntitledQuota
+from rating.quota_terms import QuotaTerms
 
 LIMIT = 10**12
 LIMITED = {"limit": str(LIMIT), "window": "month"}
@@ -23,20 +24,20 @@ SCHEMA = usage_event_schema(load_catalog(CATALOG_OF_THREE).declared_properties()
 BEGUN = datetime(2020, 1, 1, tzinfo=UTC)
 
 
-def empty_quota() -> LiveQuota:
+def empty_quota() -> EntitledQuota:
     """Of nobody."""
     nothing = SCHEMA.to_frame().lazy()
-    quota = LiveQuota(lambda since: (nothing, 0), lambda crossings: None)
+    quota = EntitledQuota(lambda since: (nothing, 0), lambda changes: None, lambda: datetime.now(UTC))
     quota.rebuild(terms(pl.Series([], dtype=pl.String)))
     return quota
 
 
-def terms(subjects: pl.Series) -> Terms:
+def terms(subjects: pl.Series) -> QuotaTerms:
     """Each subject is a customer of its own, with a limit on three features."""
     payers = pl.DataFrame({"subject": subjects, "customer": subjects}).with_columns(time_zone=pl.lit("UTC"))
     agreed = payers.select(subscription="customer", customer="customer", plan=pl.lit("plan"), time_zone="time_zone")
     begun = agreed.with_columns(starts_at=instant(BEGUN), ends_at=pl.lit(None, dtype=USAGE_EVENT["time"]))
-    return Terms(compile_catalog(load_catalog(CATALOG_OF_THREE)), payers, plain(begun))
+    return QuotaTerms(compile_catalog(load_catalog(CATALOG_OF_THREE)), payers, plain(begun))
 
 
 def usage(made: pl.DataFrame, now: datetime) -> Iterable[pl.DataFrame]:

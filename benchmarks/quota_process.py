@@ -11,7 +11,7 @@ from benchmarks.measuring import Figure, figure, progress
 from benchmarks.quota_live import LIMIT, empty_quota, terms, usage
 from benchmarks.usage import events
 from rating.core.quota.seam import QUOTA_ASKED
-from rating.live_quota import LiveQuota
+from rating.entitled_quota import EntitledQuota
 
 CUSTOMERS, BATCH = 500, 1_000_000
 
@@ -28,7 +28,7 @@ def in_process(quick: bool) -> dict[str, Figure]:
     return {**_one_by_one(quota, used, now, 200 if quick else 2_000), **_many(quota, used, now, 3 if quick else 10)}
 
 
-def _one_by_one(quota: LiveQuota, used: dict[str, int], now: datetime, rounds: int) -> dict[str, Figure]:
+def _one_by_one(quota: EntitledQuota, used: dict[str, int], now: datetime, rounds: int) -> dict[str, Figure]:
     one, names, seconds = Decimal(1), list(used), 0.0
     for _ in range(rounds):
         begun = time.perf_counter()
@@ -48,7 +48,7 @@ def _one_by_one(quota: LiveQuota, used: dict[str, int], now: datetime, rounds: i
     return {"in_process_check": figure(rate, "checks/s", checks / bare_seconds, ">= 500,000", rate >= 500_000)}
 
 
-def _many(quota: LiveQuota, used: dict[str, int], now: datetime, rounds: int) -> dict[str, Figure]:
+def _many(quota: EntitledQuota, used: dict[str, int], now: datetime, rounds: int) -> dict[str, Figure]:
     """Half of the rows ask for one more than is left."""
     rng, names = np.random.default_rng(6), pl.Series(list(used))
     places = rng.integers(0, len(names), BATCH)

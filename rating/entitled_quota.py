@@ -95,7 +95,11 @@ class EntitledQuota:
                     self._accounts.count(part, sign)
 
     def check(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer:
-        """Whether `subject` may use `amount` more of `feature` at `now`."""
+        """Whether `subject` may use `amount` more of `feature` at `now`. Raises FeatureNotCounted."""
+        if not self._states:  # what the counters of months were asked before, nothing else says anything of
+            answer = self._plain.check_known(subject, feature, amount, now)
+            if answer is not None:
+                return answer
         if self._is_plain(subject, feature):
             return self._stated(self._plain.check(subject, feature, amount, now), now)
         with self._lock:

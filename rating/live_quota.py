@@ -11,8 +11,7 @@ subject moves. Single events are looked at only where a counter has reached a li
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from itertools import repeat
@@ -25,112 +24,27 @@ import numpy.typing as npt
 import polars as pl
 
 from rating.batch_checks import answered
-from rating.core.book import Meter, PriceBook
 from rating.core.periods import month_edges, month_of
-from rating.core.quota.answer import EXACT, QuotaAnswer
+from rating.core.quota.answer import QuotaAnswer
 from rating.core.quota.comparing import COMPARED, COUNTER, compared
-from rating.core.quota.counting import COUNTED_SUM, Crossing, counted_sums, counted_usage, crossing_event
+from rating.core.quota.counting import COUNTED_SUM, Crossing, counted_sums
 from rating.core.quota.seam import RESERVED, CustomerState, Hold
-from rating.core.subscriptions import plan_of_variant
 from rating.counters import Counters, Rows, Units, counted, quantity, units_of
 from rating.holds import Holds, slice_of
-from rating.payers import Agreements, Payers
+from rating.month_crossings import Added, Reached, Usage, Window, crossings
+from rating.month_terms import Terms
 from rating.standings import Standing
 from rating.uncounted import ANYTHING, Uncounted, refused_where_it_fails
 from rating.words import words_of
 
-Window = tuple[str, str, datetime]  # customer, feature, window start
-Usage = pl.DataFrame | pl.LazyFrame
 ReadUsage = Callable[[datetime | None], tuple[pl.LazyFrame, int]]
 """The usage from an instant on, null: all, and the sequence of the last event there is."""
 NOBODY = -1
 """The row of a subject that no customer has."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_EVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 _NOTHING = Decimal(0)
 LOOKED_BACK = timedelta(days=2)
 STANDINGS_MAX = 1 << 17
 """So many subjects and features are checked in a microsecond; the others take ten."""
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What limits are judged by: who pays for a subject, and what plans entitle to. Replaced whole, never edited."""
-
-    book: PriceBook
-    payers: pl.DataFrame  # subject, customer, time_zone
-    subscriptions: pl.DataFrame  # SUBSCRIPTION
-
-    subjects: Payers = field(init=False)
-    agreements: Agreements = field(init=False)
-    limits: dict[tuple[str, str], Decimal] = field(init=False)
-    features: dict[str, Meter] = field(init=False)
-
-    def __post_init__(self) -> None:
-        limits = {
-            (p, f): limit for p, f, limit in self.book.entitlements.select("plan", "feature", "limit").iter_rows()
-        }
-        object.__setattr__(self, "subjects", Payers(self.payers))
-        of_plans = self.subscriptions.select("customer", plan_of_variant().alias("plan"), "starts_at", "ends_at")
-        object.__setattr__(self, "agreements", Agreements(of_plans))
-        object.__setattr__(self, "limits", limits)
-        meters = {meter.key: meter for meter in self.book.meters}
-        entitled = self.book.entitlements.select("feature", "meter").unique().sort("feature")
-        object.__setattr__(self, "features", {feature: meters[meter] for feature, meter in entitled.iter_rows()})
-
-    @property
-    def time_zones(self) -> list[str]:
-        """Of all customers, each once."""
-        return self.subjects.time_zones
-
-    def lowest_limits(self, customer: str) -> dict[str, Decimal]:
-        """By feature, what no limit of the customer is ever below; features that no plan of it entitles to are not
-        there."""
-        plans = {plan for plan, _, _ in self.agreements.of(customer)}
-        limits = (
-            (feature, [self.limits[p, feature] for p in plans if (p, feature) in self.limits])
-            for feature in self.features
-        )
-        return {feature: min(found) for feature, found in limits if found}
-
-    def limit(self, customer: str, feature: str, at: datetime) -> Decimal | None:
-        """The limits of the subscriptions and add-ons in force at `at`, added up; None when no plan entitles to the
-        feature."""
-        plans = [p for p, start, end in self.agreements.of(customer) if start <= at and (end is None or at < end)]
-        limits = [self.limits[plan, feature] for plan in plans if (plan, feature) in self.limits]
-        return sum(limits[1:], start=limits[0]) if limits else None
-
-    def steady(self, customer: str, at: datetime) -> tuple[datetime, datetime]:
-        """From when until when the subscriptions and add-ons in force are those at `at`."""
-        edges = [edge for _, *dates in self.agreements.of(customer) for edge in dates if edge is not None]
-        return max((e for e in edges if e <= at), default=_EVER[0]), min((e for e in edges if e > at), default=_EVER[1])
-
-
-@dataclass(frozen=True)
-class _Added:
-    """What was added to the counters of one feature at once; an item is a row, its units, a time in microseconds."""
-
-    feature: str
-    rows: Rows
-    units: Units
-    times: npt.NDArray[np.int64]
-
-    def before(self, row: int, used: Decimal) -> Decimal:
-        """What was used of `row` before, when it is `used` now."""
-        return EXACT.subtract(used, quantity(sum(map(int, self.units[self.rows == row]))))
-
-    def latest(self, row: int) -> datetime:
-        """The newest time of `row`."""
-        return _EPOCH + timedelta(microseconds=int(self.times[self.rows == row].max()))
-
-
-@dataclass(frozen=True)
-class _Reached:
-    """A counter that has reached its limit; `before` is what was used before the events at hand."""
-
-    window: Window
-    before: Decimal
-    limit: Decimal
 
 
 class LiveQuota:
@@ -219,7 +133,7 @@ class LiveQuota:
 
     def check(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer:
         """Whether `subject` may use `amount` more of `feature` at `now`. Raises FeatureNotCounted."""
-        answer = self._check_known(subject, feature, amount, now)
+        answer = self.check_known(subject, feature, amount, now)
         if answer is None:
             with self._lock:
                 answer = self._check(subject, feature, amount, now)
@@ -227,7 +141,7 @@ class LiveQuota:
 
     def check_at_once(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer | None:
         """The same, or None when it would have to wait for a thread that counts."""
-        answer = self._check_known(subject, feature, amount, now)
+        answer = self.check_known(subject, feature, amount, now)
         if answer is None and self._lock.acquire(blocking=False):
             try:
                 return self._check(subject, feature, amount, now)
@@ -239,7 +153,7 @@ class LiveQuota:
         """See Quota.check_many."""
         return answered(asked, lambda subject, feature: self.check(subject, feature, _NOTHING, now))
 
-    def _check_known(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer | None:
+    def check_known(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer | None:
         """The answer of a standing, beside a thread that counts. Null: there is none, or it is moved just now."""
         standings = self._standings
         standing = standings.get((subject, feature))
@@ -373,7 +287,7 @@ class LiveQuota:
         found = compared(counters, usage.filter(pl.col("sequence") <= last), features, terms.payers)
         return found if since is None else found.filter(pl.col("window_start") >= since)
 
-    def _counted(self, terms: Terms, events: pl.DataFrame) -> Iterator[_Added]:
+    def _counted(self, terms: Terms, events: pl.DataFrame) -> Iterator[Added]:
         """What newly accepted events add to the counters of each feature."""
         used: list[tuple[str, Rows | None, Units]] = []
         wrong = len(self._uncounted.why)
@@ -389,7 +303,7 @@ class LiveQuota:
         for feature, rows, units in used:
             of_owned = (owners if rows is None else owners[rows]) != NOBODY
             at = np.flatnonzero(of_owned) if rows is None else rows[of_owned]
-            yield _Added(feature, owners[at], units[of_owned], times[at])
+            yield Added(feature, owners[at], units[of_owned], times[at])
 
     def _owners(self, terms: Terms, events: pl.DataFrame) -> Rows:
         """The row that each event moves, or NOBODY."""
@@ -432,17 +346,15 @@ class LiveQuota:
                 counters.new(lowest.get(feature))
         return self._row_of[window]
 
-    def _summed(self, terms: Terms, sums: pl.DataFrame, edges: Sequence[datetime]) -> Iterator[_Added]:
+    def _summed(self, terms: Terms, sums: pl.DataFrame, edges: Sequence[datetime]) -> Iterator[Added]:
         """What COUNTED_SUM adds to the counters of each feature."""
         for feature in terms.features:
             own = sums.filter(pl.col("feature") == feature)
             rows = self._rows(terms, own["subject"].to_list(), edges, own["edge"].to_numpy())
             of_owned = rows != NOBODY
-            yield _Added(
-                feature, rows[of_owned], units_of(own["quantity"])[of_owned], words_of(own["latest"])[of_owned]
-            )
+            yield Added(feature, rows[of_owned], units_of(own["quantity"])[of_owned], words_of(own["latest"])[of_owned])
 
-    def _add(self, terms: Terms, events: Usage, additions: Iterable[_Added]) -> None:
+    def _add(self, terms: Terms, events: Usage, additions: Iterable[Added]) -> None:
         """Count, and report the limits that are reached."""
         reached = []
         for added in additions:
@@ -453,12 +365,12 @@ class LiveQuota:
                 for row in counters.reached(added.rows)
                 if (crossed := self._limit_reached(terms, added, row)) is not None
             ]
-        crossings = [*_crossings(terms, events, reached)] if reached else []
-        self._crossed.update((c.customer, c.feature, c.window_start, c.limit) for c in crossings)
-        if crossings:
-            self._on_crossing(crossings)
+        found = [*crossings(terms, events, reached)] if reached else []
+        self._crossed.update((c.customer, c.feature, c.window_start, c.limit) for c in found)
+        if found:
+            self._on_crossing(found)
 
-    def _limit_reached(self, terms: Terms, added: _Added, row: int) -> _Reached | None:
+    def _limit_reached(self, terms: Terms, added: Added, row: int) -> Reached | None:
         """The limit that holds at the newest event of `row`, when it is reached and was not reported before."""
         customer, start = self._windows[row]
         counters, window = self._counters[added.feature], (customer, added.feature, start)
@@ -468,7 +380,7 @@ class LiveQuota:
             return None
         if len(terms.agreements.of(customer)) == 1:
             counters.forget_threshold(row)  # there is no other limit to reach
-        return None if (*window, limit) in self._crossed else _Reached(window, added.before(row, used), limit)
+        return None if (*window, limit) in self._crossed else Reached(window, added.before(row, used), limit)
 
 
 @lru_cache(maxsize=1024)
@@ -480,16 +392,3 @@ def _month_start(instant: datetime, time_zone: str) -> datetime:
 def _earliest_start(terms: Terms, at: datetime) -> datetime:
     """When the first of the windows began that are open at `at`."""
     return min(_month_start(at, zone) for zone in {"UTC", *terms.time_zones})
-
-
-def _crossings(terms: Terms, events: Usage, reached: Sequence[_Reached]) -> Iterator[Crossing]:
-    """The crossing of each counter that has reached its limit with `events`."""
-    customers = {each.window[0] for each in reached}
-    payers = terms.payers.filter(pl.col("customer").is_in(customers))
-    features = {feature: terms.features[feature] for feature in {each.window[1] for each in reached}}
-    usage = counted_usage(events.lazy(), features, payers, terms.time_zones)
-    for each in sorted(reached, key=lambda each: each.window):
-        here = usage.filter(**dict(zip(("customer", "feature", "window_start"), each.window, strict=True)))
-        found = crossing_event(here, each.before, each.limit)
-        if found is not None:
-            yield Crossing(*each.window, each.limit, found["used"], found["source"], found["id"], found["time"])

@@ -27,7 +27,7 @@ from rating.core.quota.schema import FAMILY, OVERRIDE, QUOTA_GRANT
 from rating.core.quota.terms import AccountTerms, QuotaGrant
 from rating.core.quota.windows import MONTH, WindowRule, parts
 from rating.core.subscriptions import plan_of_variant
-from rating.live_quota import Terms
+from rating.month_terms import Terms
 
 _DAY = timedelta(days=1)
 

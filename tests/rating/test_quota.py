@@ -17,7 +17,8 @@ from rating.core.metering import metered_usage, summed_usage
 from rating.core.quota.counting import Crossing
 from rating.core.quota.seam import QUOTA_ANSWERED, QUOTA_ASKED
 from rating.core.subscriptions import plain_subscriptions
-from rating.live_quota import LiveQuota, Terms
+from rating.live_quota import LiveQuota
+from rating.month_terms import Terms
 from tests.frames import SINCE, usage_frame
 
 CATALOG = parse_catalog(
