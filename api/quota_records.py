@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import polars as pl
@@ -19,6 +19,7 @@ from store.quota_grants import QuotaGrantRecord
 from store.quota_overrides import QuotaOverride
 
 QUANTITY_LIMIT = Decimal(10) ** 18
+AHEAD_MAX = timedelta(days=3660)
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class QuotaRecords:
         self._store.customers.get(grant.customer)
         known = self._store.quota_grants.find(grant.id)
         if known is None:
-            refuse([*_in_feature(catalog, grant.feature, needs_meter=True), *_in_grant(grant)])
+            of_feature = [*_in_feature(catalog, grant.feature, needs_meter=True), *_in_windows(catalog, grant.feature)]
+            refuse([*of_feature, *_in_grant(grant)])
         made = self._store.quota_grants.add(grant)
         self._quota.terms_changed()
         return made
@@ -82,10 +84,14 @@ class QuotaRecords:
         return ended
 
     def entitlements(self, customer: str, at: datetime | None) -> list[Entitled]:
-        """What a customer is entitled to of each feature, now unless `at` is given. Raises NotFound."""
+        """What a customer is entitled to of each feature, now unless `at` is given. Raises NotFound, and Refused for an
+        instant that nobody means."""
         self._store.customers.get(customer)
+        asked, latest = at or self._now(), self._now() + AHEAD_MAX
+        too_late = [f"at is {asked.isoformat()}: write an instant before {latest.isoformat()}"]
+        refuse(too_late if asked > latest else out_of_bounds("at", at))
         inputs = self._inputs()
-        return entitlements_at(inputs.terms, inputs.usage, customer, at or self._now())
+        return entitlements_at(inputs.terms, inputs.usage, customer, asked)
 
 
 def _in_feature(catalog: Catalog, feature: str, *, needs_meter: bool) -> Iterator[str]:
@@ -94,6 +100,16 @@ def _in_feature(catalog: Catalog, feature: str, *, needs_meter: bool) -> Iterato
         yield f"the catalog has no feature {feature!r}; it has {known}"
     elif needs_meter and catalog.features[feature].meter is None:
         yield f"the feature {feature!r} has no meter: there is no amount of it"
+
+
+def _in_windows(catalog: Catalog, feature: str) -> Iterator[str]:
+    for key, plan in catalog.plans.items():
+        given = plan.entitlements.get(feature)
+        if given is not None and given.window.is_short:
+            yield (
+                f"plan {key!r} counts {feature!r} in windows shorter than a day, where a grant would be gone through "
+                "window by window: raise the limit by an override"
+            )
 
 
 def _in_kind(catalog: Catalog, feature: str, is_included: bool) -> Iterator[str]:

@@ -16,7 +16,7 @@ GROUP = 10_000
 
 def memory(quick: bool) -> dict[str, Figure]:
     """Each subject has used all three features; the baseline is a dictionary of lists of three numbers."""
-    subjects = 100_000 if quick else 1_000_000
+    subjects = 300_000 if quick else 1_000_000
     ours, bare = (_in_a_process(kind, subjects) for kind in ("quota", "bare"))
     progress(f"{subjects:,} subjects with {len(METERS)} features: {ours:.0f} MiB")
     target = 1024 * subjects / 1_000_000

@@ -120,10 +120,14 @@ def _check_limit(path: str, given: Entitlement) -> Iterator[Problem]:
 
 def _check_rollovers(path: str, given: Entitlement) -> Iterator[Problem]:
     goes_on = {"overage": given.overage == "carry", "rollover": given.rollover is not None}
-    if given.window.rolling is not None or given.window.calendar == "lifetime":
-        for name in (name for name, is_said in goes_on.items() if is_said):
-            message = "Such a window never ends, so that nothing goes into the next."
-            yield Problem(f"{path}.{name}", "", message, "Remove it, or take another window.")
+    never_ends = given.window.rolling is not None or given.window.calendar == "lifetime"
+    for name in (name for name, is_said in goes_on.items() if is_said and never_ends):
+        message = "Such a window never ends, so that nothing goes into the next."
+        yield Problem(f"{path}.{name}", "", message, "Remove it, or take another window.")
+    lasting = {"grants": bool(given.grants), **({} if never_ends else goes_on)}
+    for name in (name for name, is_said in lasting.items() if is_said and given.window.is_short):
+        message = "Nothing goes from one window into the next where these are shorter than a day."
+        yield Problem(f"{path}.{name}", "", message, "Remove it, or count days.")
     yield from _check_bounds(f"{path}.rollover", given.rollover)
     for key, grant in given.grants.items():
         yield from _check_bounds(f"{path}.grants.{key}.rollover", grant.rollover)

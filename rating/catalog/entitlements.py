@@ -134,6 +134,12 @@ class QuotaWindow(Part):
     time_zone: TimeZone | None = None
     """Whose calendar and clock it is; the customer's, unless given."""
 
+    @property
+    def is_short(self) -> bool:
+        """Whether one is over within a day, or moves on in steps shorter than that."""
+        interval = self.step or self.every
+        return self.calendar == "hour" or (interval is not None and interval[-1] in "mh")
+
     def rule(self) -> WindowRule:
         """The window as the core has it."""
         kind = self.calendar or ("every" if self.every is not None else "rolling")

@@ -20,7 +20,7 @@ def rich(sold: httpx2.Client) -> httpx2.Client:
     document["plans"]["pro"]["entitlements"] |= {
         "sso": True,
         "regions": {"value": ["eu"]},
-        "calls": {"limit": "3", "window": "day", "thresholds": ["50%"]},
+        "calls": {"limit": "3", "window": {"every": "24h"}, "thresholds": ["50%"]},
     }
     assert sold.put("/v1/catalog", json=document).status_code == 200
     return sold
@@ -57,16 +57,17 @@ def test_a_void_takes_what_is_left_of_a_grant(sold: httpx2.Client) -> None:
 
 @pytest.mark.parametrize(("changes", "says"), [
     ({"feature": "images"}, "no feature 'images'"),
+    ({"feature": "calls"}, "shorter than a day"),
     ({"amount": "0"}, "above zero"),
     ({"expires_at": "2026-10-01T00:00:00Z"}, "not after it takes effect"),
     ({"rollover_minimum": "1"}, "needs rollover_maximum"),
     ({"recurs_from": "2026-10-01T00:00:00Z"}, "goes with recurs_every"),
 ])  # fmt: skip
-def test_a_grant_that_contradicts_itself_is_refused(sold: httpx2.Client, changes: Any, says: str) -> None:
-    answer = sold.post("/v1/customers/acme/quota-grants", json={**TOP_UP, **changes})
+def test_a_grant_that_contradicts_itself_is_refused(rich: httpx2.Client, changes: Any, says: str) -> None:
+    answer = rich.post("/v1/customers/acme/quota-grants", json={**TOP_UP, **changes})
     assert answer.status_code == 422
     assert says in answer.text
-    assert sold.get("/v1/customers/acme/quota-grants").json()["items"] == []
+    assert rich.get("/v1/customers/acme/quota-grants").json()["items"] == []
 
 
 def test_an_override_stands_in_until_it_is_deleted(sold: httpx2.Client) -> None:
@@ -123,6 +124,8 @@ def test_all_that_a_customer_is_entitled_to_is_shown(rich: httpx2.Client) -> Non
     assert (before["limit"], before["used"]) == ("2000", "0")
     assert entitlements(rich, at="2025-10-09T00:00:00Z")["tokens"]["reason"] == "not_entitled"
     assert rich.get("/v1/customers/nobody/entitlements").status_code == 404
+    late = rich.get("/v1/customers/acme/entitlements", params={"at": "8000-01-01T00:00:00Z"})
+    assert (late.status_code, "before 2036" in late.text) == (422, True)
 
 
 def test_what_is_there_or_not_is_answered_to_gateways(rich: httpx2.Client) -> None:

@@ -107,6 +107,8 @@ def test_no_limit_is_not_the_same_as_a_limit() -> None:
     ({"limit": 1, "thresholds": ["0%"]}, ".thresholds[0]", "not a percentage", "80%"),
     ({"limit": 1, "thresholds": [0]}, ".thresholds[0]", "above zero", "80%"),
     ({"limit": 1, "window": "lifetime", "overage": "carry"}, ".overage", "never ends", "another window"),
+    ({"limit": 1, "window": "hour", "overage": "carry"}, ".overage", "shorter than a day", "count days"),
+    ({"limit": 1, "window": "hour", "grants": {"a": {"amount": 1}}}, ".grants", "shorter than", "days"),
     ({"limit": 1, "rollover": {"minimum": 2, "maximum": 1}}, ".rollover.minimum", "above `maximum`", "Correct"),
     ({"limit": 1, "rollover": {}}, ".rollover.maximum", "missing", "maximum"),
     ({"limit": 1, "grants": {"a": {"amount": 0}}}, ".grants.a.amount", "more than zero", "positive"),

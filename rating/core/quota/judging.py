@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
-from math import ceil
+from decimal import ROUND_CEILING, Decimal
 
 from rating.core.money import plain
 from rating.core.quota.answer import EXACT, Asked, QuotaAnswer, Reason, Scope
@@ -52,7 +51,7 @@ def judge_accounts(asked: Asked, views: Sequence[AccountView], more: int = 0) ->
     if not entitled:
         why = f"no plan of {asked.customer} includes {asked.feature}"
         return QuotaAnswer(False, "not_entitled", why, asked.subject, asked.customer, asked.feature, asked.amount)
-    amount = ceil(EXACT.multiply(asked.amount, _UNITS))
+    amount = int(EXACT.multiply(asked.amount, _UNITS).to_integral_value(ROUND_CEILING, EXACT))
     judged = [(view, _reason(view, amount, more)) for view in entitled]
     refusing = [pair for pair in judged if pair[1] in ("exhausted", "would_exceed")]
     view, reason = min(refusing or judged, key=lambda pair: _tightness(pair[0]))
