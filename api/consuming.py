@@ -13,7 +13,7 @@ stays until the process ends, and a restart counts what is there.
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
 from uuid import uuid4
@@ -32,6 +32,7 @@ from store.errors import IdTaken, Refused
 
 CLOUDEVENT = "application/cloudevents+json"
 _NOTHING = Decimal(0)
+_FIELDS = [field.name for field in fields(QuotaAnswer)]
 Identity = tuple[str, str]
 
 
@@ -182,10 +183,11 @@ class ConsumeService:
 
     def _taken(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer:
         answer = self._quota.check(subject, feature, _NOTHING, now)
-        if answer.allowed or answer.remaining is None or answer.limit is None:
-            return replace(answer, amount=amount)
-        left = f"{plain(answer.remaining)} of {plain(answer.limit)} left"
-        return replace(answer, allowed=True, reason="allowed", message=left, amount=amount)
+        taken = {name: getattr(answer, name) for name in _FIELDS} | {"amount": amount}
+        if not answer.allowed and answer.remaining is not None and answer.limit is not None:
+            left = f"{plain(answer.remaining)} of {plain(answer.limit)} left"
+            taken |= {"allowed": True, "reason": "allowed", "message": left}
+        return QuotaAnswer(**taken)
 
     def _alone(self, identity: Identity) -> Callable[[], None]:
         """Wait until no other event of this identity is under way; this one is, until the result is called."""
