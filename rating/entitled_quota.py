@@ -328,13 +328,9 @@ class EntitledQuota:
         self._report([_level_change(crossing, terms.zone_of(crossing.customer)) for crossing in own])
 
     def _report(self, changes: list[LevelChange]) -> None:
-        """Of windows that are over nothing is reported: a recount, which begins with the open ones, does not see them
-        either."""
-        now = self._now()
-        of_open = [change for change in changes if change.window_end is None or change.window_end > now]
-        for change in of_open:
-            self._open.put(change, now)
-        new = [change for change in of_open if change.source is not None]
+        for change in changes:
+            self._open.put(change, self._now())
+        new = [change for change in changes if change.source is not None]
         self._reported.update((change.key, change.window_end) for change in new)
         if new:
             self._on_change(new)
