@@ -6,13 +6,14 @@ used, and nothing of which goes on, is forgotten.
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from rating.core.quota.burn_down import Standing, burn_down
-from rating.core.quota.levels import Level
+from rating.core.quota.levels import Level, levels_of
 from rating.core.quota.segments import Segment, account_segments, live_since
 from rating.core.quota.terms import AccountTerms
 from rating.counters import Units
@@ -38,6 +39,16 @@ class Place:
         return Level(before + self.used, None if available is None else before + available)
 
 
+@dataclass(frozen=True, slots=True)
+class _Quiet:
+    """A segment, [start, end) in microseconds, in which nothing happens as long as it used less than `least`."""
+
+    start: int
+    end: int
+    segment: datetime
+    least: int | float  # infinite: there is no level above
+
+
 class Account:
     """Not for several threads."""
 
@@ -46,11 +57,13 @@ class Account:
         self.terms = terms
         self._since = live_since(terms, since)
         self._known: tuple[int, Standing] | None = None
+        self._quiet: _Quiet | None = None
         self._sums: dict[datetime, int] = {}
         self._cut(since)
 
     def add(self, times: Times, units: Units, *, is_pooled: bool) -> None:
         """Count quantities at their times (microseconds). Those of a pool count where it is shared."""
+        self._quiet = None
         self._reach(_EPOCH + int(times.max()) * _MICROSECOND)
         places = np.searchsorted(self._starts, times, side="right") - 1
         for place in np.unique(places[places >= 0]).tolist():
@@ -61,6 +74,30 @@ class Account:
             self._sums[segment.start] = self._sums.get(segment.start, 0) + added
             if self._known is not None and place < self._known[0]:
                 self._known = None
+
+    def add_quietly(self, first: int, last: int, units: int, now: int) -> bool:
+        """Count what was used from `first` to `last` (microseconds, as `now`), when that changes nothing but the sum of
+        the segment that `now` is in, and reaches no level; else count nothing, and say so."""
+        quiet = self._quiet
+        if quiet is None or not (quiet.start <= min(first, now) and max(last, now) < quiet.end):
+            return False
+        used = self._sums.get(quiet.segment, 0) + units
+        if units < 0 or used >= quiet.least:
+            return False
+        self._sums[quiet.segment] = used
+        return True
+
+    def expect(self, now: datetime) -> None:
+        """From now on `add_quietly` may count."""
+        place = self.at(now)
+        segment, level = place.standing.segment, place.level
+        end = np.iinfo(np.int64).max if segment.end is None else micros(segment.end)
+        span = segment.span
+        levels = levels_of(span.thresholds, level.limit) if span is not None else []
+        higher = [units for units, _ in levels if units > level.used]
+        least = min(higher, default=None)
+        before = place.standing.window_used_before
+        self._quiet = _Quiet(micros(segment.start), end, segment.start, inf if least is None else least - before)
 
     def starts(self, until: datetime) -> Times:
         """When the segments begin that are known up to `until` (microseconds), ascending."""
@@ -77,6 +114,7 @@ class Account:
         self._reach(now)
         if self._known is None or self._known[0] != self._place(now):
             self._forget(now)
+            self._quiet = None
             place = self._place(now)
             self._known = place, burn_down(self._segments[: place + 1], self._sums)
         standing = self._known[1]
@@ -85,13 +123,13 @@ class Account:
     def in_segment(self, times: Times, now: datetime) -> npt.NDArray[Any]:
         """Which of `times` are in the segment that `now` is in."""
         segment = self.at(now).standing.segment
-        end = np.iinfo(np.int64).max if segment.end is None else _micros(segment.end)
-        is_inside: npt.NDArray[Any] = (times >= _micros(segment.start)) & (times < end)
+        end = np.iinfo(np.int64).max if segment.end is None else micros(segment.end)
+        is_inside: npt.NDArray[Any] = (times >= micros(segment.start)) & (times < end)
         return is_inside
 
     def _place(self, at: datetime) -> int:
         """The segment that `at` is in; the first, where the clock went back behind what is known."""
-        return max(int(np.searchsorted(self._starts, _micros(at), side="right")) - 1, 0)
+        return max(int(np.searchsorted(self._starts, micros(at), side="right")) - 1, 0)
 
     def _reach(self, at: datetime) -> None:
         """Know the segments up to `at`."""
@@ -101,7 +139,7 @@ class Account:
 
     def _cut(self, until: datetime) -> None:
         self._segments: list[Segment] = account_segments(self.terms, self._since, until)
-        self._starts = np.array([_micros(segment.start) for segment in self._segments], np.int64)
+        self._starts = np.array([micros(segment.start) for segment in self._segments], np.int64)
 
     def _forget(self, now: datetime) -> None:
         """Let go segments that say nothing any more."""
@@ -114,5 +152,5 @@ class Account:
             self._cut(max(now, self._segments[-1].start))
 
 
-def _micros(at: datetime) -> int:
+def micros(at: datetime) -> int:
     return (at - _EPOCH) // _MICROSECOND

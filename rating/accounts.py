@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from rating.account import Account, Place, Times
+from rating.account import Account, Place, Times, micros
 from rating.core.metering import metered_events
 from rating.core.quota.answer import Asked, QuotaAnswer, Scope
 from rating.core.quota.comparing import COUNTER
@@ -22,7 +22,7 @@ from rating.core.quota.levels import EXHAUSTED, levels_of, reached
 from rating.core.quota.seam import LevelChange
 from rating.core.quota.terms import AccountTerms
 from rating.core.schema import INSTANT, QUANTITY
-from rating.counters import Units, counted, units_of
+from rating.counters import UNITS, Units, counted, units_of
 from rating.quota_terms import QuotaTerms
 from rating.uncounted import Uncounted, refused_where_it_fails
 from rating.words import words_of
@@ -45,10 +45,11 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class _Used:
-    """What events used of one feature; an item is a place in the events, units, a time in microseconds."""
+    """What events used of one feature; an item is a subject (the number of its name), units, a time in microseconds."""
 
     feature: str
-    subjects: Sequence[str]
+    names: Sequence[str]  # each once
+    numbers: npt.NDArray[np.int64]
     units: Units
     times: Times
     sequences: npt.NDArray[np.int64]
@@ -111,7 +112,7 @@ class Accounts:
                 rows, units = counted(events, meter)
                 if len(units):
                     own = events if rows is None else events[rows]
-                    found = _Used(feature, own["subject"].to_list(), units * sign, *_times(own))
+                    found = _used(feature, own, units * sign)
                     self._count(found, events.lazy(), max(now, self._since))
 
     def amounts(self, events: pl.DataFrame) -> list[tuple[str, str, Decimal]]:
@@ -177,11 +178,11 @@ class Accounts:
         edge = pl.lit(edges).search_sorted(pl.col("time"), side="right").alias("edge")
         values = (pl.col("quantity").sum(), pl.col("time", "sequence").max())
         sums = metered.group_by("subject", edge).agg(*values).select(_USED.names()).collect()
-        used, moved = _used(feature, sums), []
+        used, moved = _used(feature, sums, units_of(sums["quantity"])), []
         for link, rows in self._by_account(used):
             before = link.account.at(self._since)
             link.account.add(used.times[rows], used.units[rows], is_pooled=link.scope == "pool")
-            moved.append((link, before, {used.subjects[row] for row in rows.tolist()}))
+            moved.append((link, before, {used.names[number] for number in used.numbers[rows].tolist()}))
         return moved
 
     def _report_levels(
@@ -205,7 +206,7 @@ class Accounts:
         if not new:
             return
         events = metered.filter(pl.col("subject").is_in(list(subjects))).sort("sequence").collect()
-        used = _used(moved[0][0].key[2], events)
+        used = _used(moved[0][0].key[2], events, units_of(events["quantity"]))
         found = ((link, rows, new.get((link.scope, link.key))) for link, rows in self._by_account(used))
         crossed = [
             change
@@ -217,35 +218,55 @@ class Accounts:
         self._report(_with_events(crossed, usage))
 
     def _count(self, used: _Used, events: pl.LazyFrame, now: datetime) -> None:
+        totals, times = _totals(used), (int(used.times.min()), int(used.times.max()))
+        at = micros(now)
+
+        def is_quiet(link: Link, whose: Sequence[int]) -> bool:
+            return link.scope != "pool" and link.account.add_quietly(*times, sum(totals[one] for one in whose), at)
+
         changes: list[LevelChange] = []
-        for link, rows in self._by_account(used):
+        for link, rows in self._by_account(used, is_quiet):
             before = link.account.at(now)
             link.account.add(used.times[rows], used.units[rows], is_pooled=link.scope == "pool")
             changes += _crossed(link, before, used, rows, now)
+            link.account.expect(now)
         if changes:
             self._report(_with_events(changes, events))
 
-    def _by_account(self, used: _Used) -> Iterator[tuple[Link, npt.NDArray[np.int64]]]:
-        """The rows that move each account, ascending."""
-        places: dict[str, int] = {}
-        numbers = np.fromiter((places.setdefault(s, len(places)) for s in used.subjects), np.int64, len(used.subjects))
-        order = np.argsort(numbers, kind="stable")
-        edges = np.searchsorted(numbers[order], np.arange(len(places) + 1))
-        found: dict[tuple[Scope, Key], tuple[Link, list[npt.NDArray[np.int64]]]] = {}
-        for subject, place in places.items():
+    def _by_account(
+        self, used: _Used, is_done: Callable[[Link, Sequence[int]], bool] = lambda link, whose: False
+    ) -> Iterator[tuple[Link, npt.NDArray[np.int64]]]:
+        """The rows that move each account, ascending, but for accounts that are done when they are looked at with the
+        numbers of their subjects."""
+        names, numbers = used.names, used.numbers
+        found: dict[tuple[Scope, Key], tuple[Link, list[int]]] = {}
+        for number, subject in enumerate(names):
             for link in self.chain(subject, used.feature):
-                rows = order[edges[place] : edges[place + 1]]
-                found.setdefault((link.scope, link.key), (link, []))[1].append(rows)
-        for link, rows_of in found.values():
-            yield link, np.sort(np.concatenate(rows_of))
+                found.setdefault((link.scope, link.key), (link, []))[1].append(number)
+        left = [(link, whose) for link, whose in found.values() if not is_done(link, whose)]
+        order = np.argsort(numbers, kind="stable") if left else numbers
+        edges = np.searchsorted(numbers[order], np.arange(len(names) + 1)) if left else numbers
+        for link, whose in left:
+            rows = [order[edges[number] : edges[number + 1]] for number in whose]
+            yield link, np.sort(np.concatenate(rows))
 
 
-def _used(feature: str, used: pl.DataFrame) -> _Used:
-    return _Used(feature, used["subject"].to_list(), units_of(used["quantity"]), *_times(used))
+def _totals(used: _Used) -> list[int]:
+    """What each subject used, in Python's integers, which have no end."""
+    units = used.units
+    whole, rest = np.divmod(units, UNITS) if units.dtype != object else (units, units * 0)
+    wholes, rests = (np.zeros(len(used.names), part.dtype) for part in (whole, rest))
+    np.add.at(wholes, used.numbers, whole)
+    np.add.at(rests, used.numbers, rest)
+    scale = UNITS if units.dtype != object else 1
+    return [int(w) * scale + int(r) for w, r in zip(wholes.tolist(), rests.tolist(), strict=True)]
 
 
-def _times(events: pl.DataFrame) -> tuple[Times, npt.NDArray[np.int64]]:
-    return words_of(events["time"]), events["sequence"].to_numpy()
+def _used(feature: str, events: pl.DataFrame, units: Units) -> _Used:
+    places: dict[str, int] = {}
+    subjects = events["subject"].to_list()
+    numbers = np.fromiter((places.setdefault(s, len(places)) for s in subjects), np.int64, len(subjects))
+    return _Used(feature, list(places), numbers, units, words_of(events["time"]), events["sequence"].to_numpy())
 
 
 def _crossed(
