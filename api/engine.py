@@ -367,10 +367,9 @@ class Engine:
         )
 
     def _quota_inputs(self) -> QuotaInputs:
-        terms = self._terms()
-        if terms is None:
-            raise NotFound("catalog", "in force")
-        return QuotaInputs(self.in_force.catalog, terms, self.log.scan().frame)
+        catalog, terms = self.in_force.catalog, self._terms()
+        assert terms is not None, "a catalog is in force"
+        return QuotaInputs(catalog, terms, self.log.scan().frame)
 
     def _log_since(self, since: datetime | None) -> tuple[pl.LazyFrame, int]:
         snapshot = self.log.scan(start=since)

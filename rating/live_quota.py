@@ -107,14 +107,15 @@ class LiveQuota:
     def count(self, events: pl.DataFrame) -> None:
         """Add newly accepted events (USAGE_EVENT with property columns) and report the limits they reached.
 
-        Events that a rebuild has already read, while their writer was on its way here, are not counted again.
+        Events that a rebuild has already counted, while their writer was on its way here, are not counted again.
         """
         with self._lock:
             if self._terms is None or not self._terms.features:
                 return
             sequence = events.get_column("sequence")
             if len(sequence) and sequence[0] <= self._counted_sequence:  # they ascend
-                events = events.filter(pl.col("sequence") > self._counted_sequence)
+                was_left_out = pl.lit(False) if self._since is None else pl.col("time") < self._since
+                events = events.filter((pl.col("sequence") > self._counted_sequence) | was_left_out)
             if events.height:
                 self._last_sequence = int(sequence[-1])
                 self._add(self._terms, events, self._counted(self._terms, events))

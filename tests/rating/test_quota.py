@@ -181,6 +181,16 @@ def test_events_that_a_rebuild_has_read_are_not_counted_again() -> None:
     assert meter.used() == 10
 
 
+def test_events_of_a_month_that_a_rebuild_leaves_out_are_counted_though_it_has_read_them() -> None:
+    """As the first group after a change of customers is: it is in the log when the counters are made again for it."""
+    meter = Meter(terms())
+    meter.events.append(event(150))
+    meter.quota.rebuild(terms(), OCTOBER + timedelta(days=60))
+    meter.quota.count(meter.frame(0).collect())
+    assert [(crossing.id, crossing.used) for crossing in meter.crossings] == [("0", 150)]
+    assert meter.used() == 150
+
+
 def test_what_is_asked_again_is_what_was_worked_out_first() -> None:
     """A standing is kept for the next check: across events, corrections, the end of the month and other terms."""
     meter, step = Meter(terms(ends_at=OCTOBER + timedelta(days=40))), timedelta(days=10)
