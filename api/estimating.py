@@ -12,7 +12,7 @@ from decimal import Decimal
 import polars as pl
 
 from api.engine import Engine
-from api.feature_events import by_feature, counts_events, event_of, json_of
+from api.feature_events import BATCH, by_feature, counts_events, event_of, json_of
 from ingest.lift import as_usage
 from rating.core.book import Meter
 from rating.core.money import plain
@@ -21,7 +21,6 @@ from store.errors import Refused
 
 EVENTS_MAX = 1_000
 """So many events at most stand for an amount of a meter that counts them."""
-_CLOUDEVENT = "application/cloudevents+json"
 
 
 def estimate(
@@ -51,7 +50,7 @@ def _events(engine: Engine, answer: QuotaAnswer, properties: Mapping[str, str], 
     except Refused:
         return None
     times = _times(meter, answer)
-    screened = engine.log.screened(json_of(event), _CLOUDEVENT)
+    screened = engine.log.screened(json_of(event), BATCH)
     if times is None or screened.rejected:
         return None
     events = pl.concat([as_usage(screened.events, engine.log.declared)] * times)

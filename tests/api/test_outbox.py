@@ -17,6 +17,7 @@ from sqlalchemy import insert
 from api.engine import Engine
 from api.level_signals import raised_by
 from api.outbox import Outbox
+from api.quota import QuotaService
 from rating.core.quota.seam import CustomerState, LevelChange
 from store.database import writing
 from store.errors import DatabaseUnavailable
@@ -167,7 +168,7 @@ def test_whom_a_person_has_let_go_on_stays_so_over_a_restart(
     [state] = sold.get("/v1/customers/acme/states").json()["items"]
     assert sold.delete(f"/v1/customers/acme/states/{state['id'].replace('/', '%2F')}").status_code == 200
     engine.close()
-    monkeypatch.setattr(Engine, "_policies", lambda _, change: policy(change))
+    monkeypatch.setattr(QuotaService, "led_to", lambda _, change: policy(change))
     again = Engine.open(engine.settings, now=lambda: NOW)
     try:
         assert len(again.signals(0, 100)) == 3
