@@ -8,7 +8,7 @@ rated as often as one likes, and is billed once.
 All of it follows from what the run records: its catalog, the last event, the last change, and the runs before it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -20,6 +20,7 @@ from api.parts import in_parts, spans
 from api.rating_inputs import Accounts, Gathered, RatingInputs, RatingSources
 from api.restated import Restated, Since
 from rating.catalog import compile_catalog, parse_catalog
+from rating.catalog.closing import Closing
 from rating.core.periods import Month, month_of
 from rating.core.service_periods import AGAIN, Due, billed_periods, service_periods
 from rating.line_table import LineTable
@@ -36,17 +37,18 @@ class DueRuns:
     sources: RatingSources
     line_table: LineTable
 
-    def windows(self, until: datetime, since: datetime | None) -> list[tuple[datetime, datetime]]:
-        """What the next runs close up to `until`, each (`after`, `until`], where anything is due: from the last close
-        on; where nothing was closed yet, from `since`, or from the beginning of the first subscription."""
+    def windows(self, until: datetime, since: datetime | None, rule: Closing) -> list[Due]:
+        """What the next runs close up to `until`, where anything is due by the rule: from the last close on; where
+        nothing was closed yet, from `since`, or from the beginning of the first subscription."""
         last = self.last()
         after = last.due_until if last else since or self._beginning()
         if after is None or after >= until:
             return []
         found = []
         for _, end in pairwise([after, *_middles(after, until), until]):
-            if self._is_anything_due(after, end):
-                found.append((after, end))
+            due = Due(after, end, final_bill=rule.final_bill)
+            if self._is_anything_due(due):
+                found.append(due)
                 after = end
         return found
 
@@ -54,22 +56,19 @@ class DueRuns:
         """The last close."""
         return self.sources.store.runs.newest_due(kind="final", status="done")
 
-    def _is_anything_due(self, after: datetime, until: datetime) -> bool:
-        """Whether a billing period ends or begins on (`after`, `until`]: the last close has said when the next one
+    def _is_anything_due(self, due: Due) -> bool:
+        """Whether a billing period ends or begins in the time that is due: the last close has said when the next one
         does, for accounts that have not changed since; of the others it is looked up. And whether a month is over, for
         what may be restated."""
         last = self.last()
-        if last is not None and month_of(after, "UTC") < month_of(until, "UTC"):
+        if last is not None and month_of(due.after, "UTC") < month_of(due.until, "UTC"):
             return True
-        if last is None or last.due_until != after or last.last_change is None:
-            return self._falls_due(self.sources.accounts(), after, until)
-        if datetime.fromisoformat((last.report or {})["next_due"]) <= until:
+        if last is None or last.due_until != due.after or last.last_change is None:
+            return _falls_due(self.sources.accounts(), due)
+        if datetime.fromisoformat((last.report or {})["next_due"]) <= due.until:
             return True
         changed = self.sources.store.changes.changed_customers(last.last_change)
-        return bool(changed) and self._falls_due(self.sources.accounts(of=changed), after, until)
-
-    def _falls_due(self, accounts: Accounts, after: datetime, until: datetime) -> bool:
-        return not service_periods(accounts.subscriptions, Due(after, until)).is_empty()
+        return bool(changed) and _falls_due(self.sources.accounts(of=changed), due)
 
     def prepare(self, close: Close, subscriptions_max: int | None = None) -> DueParts:
         """What is posted, to be worked out part by part; unless a size of parts is given there is one."""
@@ -90,7 +89,7 @@ class DueRuns:
         catalog = parse_catalog(self.sources.store.catalogs.document(run.catalog_version), format="json")
         known = history.of_run(run, catalog.declared_properties())
         before = self.sources.store.runs.newest_due(kind="final", status="done", until=run.due_after)
-        due = Due(run.due_after, run.due_until)
+        due = Due(run.due_after, run.due_until, final_bill=catalog.closing.final_bill)
         return Close(due, catalog, compile_catalog(catalog), known, before, run.id.removesuffix("_restated"))
 
     def _again(self, close: Close, gathered: Gathered, earlier: Billed) -> tuple[pl.DataFrame, RatingInputs | None]:
@@ -107,7 +106,7 @@ class DueRuns:
         keys = _again(gathered.inputs.subscriptions, start, due, concerned, earlier.periods_of(concerned))
         if keys.is_empty():
             return nothing
-        no_more = Due(due.until, due.until, keys.select(AGAIN.names()))
+        no_more = replace(due, after=due.until, again=keys.select(AGAIN.names()))
         known = self.sources.gather(no_more, close.book, customers=concerned["customer"], known=close.known)
         return keys, known.inputs
 
@@ -125,6 +124,10 @@ class DueRuns:
 
 
 _EVER = datetime(1, 1, 1, tzinfo=UTC)
+
+
+def _falls_due(accounts: Accounts, due: Due) -> bool:
+    return not service_periods(accounts.subscriptions, due).is_empty()
 
 
 def _again(

@@ -139,7 +139,7 @@ class DueParts:
         again, restated = self._restated(span, fallen_due)
         closed = served.filter(pl.col("bills") == "all").select(AGAIN.names()).unique().height
         ledger = run_ledger(made.rated.burnt, inputs.credits.grants, str(self.gathered.credited))
-        following = _next_due(inputs, due.until)
+        following = _next_due(inputs, due)
         return Posting(new, restated, ledger, made.rated.unpriced, closed, again, made.skipped, following)
 
     def _restated(self, span: Span, fallen_due: pl.DataFrame) -> tuple[int, pl.DataFrame]:
@@ -149,8 +149,8 @@ class DueParts:
         billed = self._billed(keys, span, falls_due=False)
         if self.again is None or keys.is_empty():
             return 0, posted(CHARGE_LINE.to_frame(), billed)
-        until = self.close.due.until
-        inputs = replace(self.again.of(span), due=Due(until, until, keys))
+        due = replace(self.close.due, after=self.close.due.until, again=keys)
+        inputs = replace(self.again.of(span), due=due)
         lines = rated_but(inputs, self.close.catalog).rated.lines
         return keys.height, posted(lines, billed)
 
@@ -160,12 +160,13 @@ class DueParts:
         return self.earlier.lines(pl.concat([keys, left]).unique(), span)
 
 
-def _next_due(inputs: RatingInputs, after: datetime) -> datetime:
+def _next_due(inputs: RatingInputs, due: Due) -> datetime:
     """When the next billing period ends or begins; a month later where none does until then."""
-    until = after + timedelta(days=31)
-    served = service_periods(inputs.subscriptions, Due(after, until))
+    after, until = due.until, due.until + timedelta(days=31)
+    served = service_periods(inputs.subscriptions, replace(due, after=after, until=until))
     begins = pl.when(pl.col("from") > after).then("from")  # what is owed in advance; null where it began before
-    ends = pl.when(pl.col("period_end") <= until).then(pl.min_horizontal("period_end", begins))
+    closes = pl.when(pl.col("closes_at") > after).then("closes_at").otherwise("period_end")
+    ends = pl.when(closes <= until).then(pl.min_horizontal(closes, begins))
     found = served.select(ends.otherwise(begins).min()).item() if served.height else until
     assert isinstance(found, datetime)
     return found

@@ -58,7 +58,7 @@ class Exports:
         """The fees that are due once, by the catalog that the run was made with."""
         document = self._store.catalogs.document(self._store.runs.get(run).catalog_version)
         fees = compile_catalog(parse_catalog(document, format="json")).fees
-        return fees.filter(pl.col("due") == "at_start")["price"].unique().sort().to_list()
+        return fees.filter(pl.col("due").is_in(["at_start", "with_plan"]))["price"].unique().sort().to_list()
 
 
 def summary_json(run: str, lines: pl.LazyFrame, limit: int) -> dict[str, Any]:

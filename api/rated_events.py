@@ -19,7 +19,8 @@ from api.history import History, Known
 from api.rating import RatingService
 from api.rating_inputs import Accounts, RatingInputs
 from ingest.log import UsageLog
-from rating.catalog import compile_catalog, parse_catalog
+from rating.catalog import Catalog, compile_catalog, parse_catalog
+from rating.catalog.closing import Closing
 from rating.core.about import About, about
 from rating.core.book import PriceBook
 from rating.core.event_readings import names_events
@@ -78,6 +79,7 @@ class _Source:
 
     run: Run
     book: PriceBook
+    rule: Closing
     properties: dict[str, PropertyType]
     known: Known
     accounts: Accounts
@@ -147,7 +149,7 @@ class RatedEvents:
         return Explained(found, steps, credits, events.height, times.min(), times.max())  # type: ignore[arg-type]
 
     def _about(self, row: dict[str, Any], run: str, siblings: pl.DataFrame) -> About:
-        book, _ = self._book(self._store.runs.get(run))
+        book = compile_catalog(self._catalog(self._store.runs.get(run)))
         return about(row, book, siblings)
 
     def _behind(self, source: _Source, line: str, run: str) -> tuple[pl.DataFrame, Usage]:
@@ -167,20 +169,20 @@ class RatedEvents:
 
     def _source(self, run_id: str) -> _Source:
         run = self._store.runs.get(run_id)
-        book, properties = self._book(run)
-        known = self._history.of_run(run, properties)
+        catalog = self._catalog(run)
+        known = self._history.of_run(run, catalog.declared_properties())
         accounts = self._rating.sources.accounts(known.change)
-        return _Source(run, book, properties, known, accounts)
+        book, properties = compile_catalog(catalog), catalog.declared_properties()
+        return _Source(run, book, catalog.closing, properties, known, accounts)
 
-    def _book(self, run: Run) -> tuple[PriceBook, dict[str, PropertyType]]:
-        catalog = parse_catalog(self._store.catalogs.document(run.catalog_version), format="json")
-        return compile_catalog(catalog), catalog.declared_properties()
+    def _catalog(self, run: Run) -> Catalog:
+        return parse_catalog(self._store.catalogs.document(run.catalog_version), format="json")
 
     def _shares(self, source: _Source, lines: pl.DataFrame) -> tuple[pl.DataFrame, Usage]:
         """RATED_EVENT of lines of the run, and the usage of their customers."""
         own = source.accounts.of(lines["customer"])
         subjects, subscriptions = own.subjects, own.subscriptions
-        due = _due(source.run, lines)
+        due = _due(source.run, source.rule, lines)
         start, end = usage_bounds(subscriptions, source.book, due)
         scanned = self._log.scan(
             start=start, end=end, subjects=subjects["subject"], view=source.known.view, properties=source.properties
@@ -191,11 +193,11 @@ class RatedEvents:
         return shares, usage
 
 
-def _due(run: Run, lines: pl.DataFrame) -> Month | Due:
+def _due(run: Run, rule: Closing, lines: pl.DataFrame) -> Month | Due:
     """What has to be rated to make `lines` of the run again."""
     if run.due_until is None:
         return parse_month(run.period)
-    return Due(run.due_until, run.due_until, lines.select(AGAIN.names()).unique())
+    return Due(run.due_until, run.due_until, lines.select(AGAIN.names()).unique(), rule.final_bill)
 
 
 def rated_events_of(inputs: RatingInputs, lines: pl.DataFrame) -> Iterator[pl.DataFrame]:

@@ -119,16 +119,16 @@ class RatingService:
         try:
             self._store.runs.interrupt_running(now=self._now())
             made = [] if asked.draft else self._gone_on(history)
-            windows = self.due.windows(asked.until, asked.since)
-            return [*made, *(self._begun(catalog, window, asked, history.now()) for window in windows)]
+            windows = self.due.windows(asked.until, asked.since, catalog.closing)
+            return [*made, *(self._begun(catalog, due, asked, history.now()) for due in windows)]
         finally:
             self._one_run.release()
 
     def dry_close(self, catalog: Catalog, asked: Closing, history: History) -> list[dict[str, Any]]:
         """What `close` would post first, as the report of its run; nothing is recorded."""
-        windows = self.due.windows(asked.until, asked.since)[:1]
+        windows = self.due.windows(asked.until, asked.since, catalog.closing)[:1]
         book, last = compile_catalog(catalog), self.due.last()
-        closes = [Close(Due(*window), catalog, book, history.now(), last, "") for window in windows]
+        closes = [Close(due, catalog, book, history.now(), last, "") for due in windows]
         return [{"period": str(close.due), "report": self._would_report(close)} for close in closes]
 
     def _would_report(self, close: Close) -> dict[str, Any]:
@@ -148,10 +148,10 @@ class RatingService:
             self._store.runs.finalize(run)
             return self._store.runs.get(run_id)
 
-    def _begun(self, catalog: Catalog, window: tuple[datetime, datetime], asked: Closing, known: Known) -> Run:
+    def _begun(self, catalog: Catalog, due: Due, asked: Closing, known: Known) -> Run:
         """A new run of what is due."""
         key = f"run_{uuid4().hex}"
-        close = Close(Due(*window), catalog, compile_catalog(catalog), known, self.due.last(), key)
+        close = Close(due, catalog, compile_catalog(catalog), known, self.due.last(), key)
         run = Run(
             id=key,
             period=str(close.due),

@@ -21,6 +21,31 @@ At = Annotated[
     Discriminator(lambda at: "word" if at in _WORDS else "instant"),
 ]
 
+_ANCHORS = ("change", "calendar")
+Anchor = Annotated[
+    Annotated[Literal["change", "calendar"], Tag("word")] | Annotated[Moment, Tag("instant")],
+    Discriminator(lambda anchor: "word" if anchor in _ANCHORS else "instant"),
+]
+
+
+class CycleIn(Input):
+    """Another billing cycle; what is left out of it stays as it was."""
+
+    interval: Interval | Literal["quarter"] | None = Field(None, description="a quarter is kept as three months")
+    intervals: int | None = Field(
+        None, ge=1, le=INTERVALS_MAX, description="how many of them make a billing period; 1 with another interval"
+    )
+    anchor: Anchor | None = Field(
+        None,
+        description="where a billing period begins: `change`, where this takes effect; `calendar`; or an instant",
+    )
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "CycleIn":
+        if self.interval is None and self.intervals is None and self.anchor is None:
+            raise ValueError("it changes nothing; give `interval`, `intervals` or `anchor`")
+        return self
+
 
 class SubscriptionIn(Input):
     customer: Key
@@ -78,11 +103,15 @@ class SubscriptionChangeIn(Input):
         examples=[{"fee": "fee/old"}],
     )
 
+    cycle: CycleIn | None = Field(None, description="of the whole subscription: its billing periods from then on")
+
     @model_validator(mode="after")
     def _changes_one_thing(self) -> "SubscriptionChangeIn":
         of_item = [name for name in ("plan", "seats", "prices") if getattr(self, name) is not None]
-        if not of_item and self.state is None:
-            raise ValueError("it changes nothing; give `plan`, `seats`, `state` or `prices`")
+        if not of_item and self.state is None and self.cycle is None:
+            raise ValueError("it changes nothing; give `plan`, `seats`, `state`, `prices` or `cycle`")
+        if self.cycle is not None and self.item not in (None, "plan"):
+            raise ValueError("`cycle` is of the whole subscription: leave `item` out, or send two changes at once")
         if of_item and self.state is not None and self.item is None:
             raise ValueError(
                 f"`state` is of all items and `{of_item[0]}` of one: give `item` for both, or send two changes at once"
@@ -114,6 +143,9 @@ class SubscriptionChangeOut(Output):
     seats: DecimalText | None
     state: State | None
     prices: dict[str, str] | None
+    interval: Interval | None = Field(description="of its billing cycle, with `intervals` and `anchor`")
+    intervals: int | None
+    anchor: datetime | None
 
 
 class SubscriptionChanges(Output):
@@ -137,6 +169,9 @@ class SegmentOut(Output):
     seats: DecimalText
     state: Literal["active", "trial"]
     prices: dict[str, str] = Field(description="that others stand in for")
+    interval: Interval = Field(description="of its billing cycle, with `intervals` and `anchor`")
+    intervals: int
+    anchor: datetime | None
 
 
 class BillingPeriodOut(Output):

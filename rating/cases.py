@@ -120,6 +120,7 @@ def _changes(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         seats = None if change.get("seats") is None else Decimal(change["seats"])
         prices = None if change.get("prices") is None else json.dumps(change["prices"], sort_keys=True)
         own = {"effective_at": change["at"], "recorded_at": change["at"], "seats": seats, "prices": prices}
+        own |= {"intervals": 1, **change["cycle"]} if "cycle" in change else {}
         yield {"item": PLAN_ITEM, **change, "subscription": key, "sequence": sequence, **own}
 
 

@@ -31,7 +31,8 @@ _table = subscription_changes
 class AskedChange:
     """What is to hold from `effective_at` on; what is None stays as it was. Without `item` it is of all items.
 
-    `prices` are prices of the catalog that others stand in for; `given` is the whole of what was asked for.
+    `prices` are prices of the catalog that others stand in for; `interval`, `intervals` and `anchor` are together a
+    billing cycle (rating/core/cycles.py); `given` is the whole of what was asked for.
     """
 
     id: str
@@ -41,6 +42,9 @@ class AskedChange:
     seats: Decimal | None = None
     state: str | None = None
     prices: Mapping[str, str] | None = None
+    interval: str | None = None
+    intervals: int | None = None
+    anchor: datetime | None = None
     given: Mapping[str, Any]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, Engine, Select, func, literal, or_, select
 
-from rating.core.subscriptions import TERMS, plan_of_variant, subscriptions_of
+from rating.core.subscriptions import TERMS, billing_cycles, plan_of_variant, subscriptions_of
 from rating.core.timeline import NO_PRICES
 from store.changes import Now, keep_versions, record_change, versions_at
 from store.customers import refuse
@@ -117,14 +117,14 @@ class Subscriptions:
         found = subscriptions_of(terms, changes)
         return found if of is None or change is None else found.filter(pl.col("customer").is_in(list(of)))
 
-    def timeline(self, key: str, change: int | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """TERMS and SUBSCRIPTION of one subscription; as of now, or of `change`. Raises NotFound."""
+    def timeline(self, key: str, change: int | None = None) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+        """TERMS, SUBSCRIPTION and CYCLE_SPAN of one subscription; as of now, or of `change`. Raises NotFound."""
         keys = select(literal(key))
         with reading(self.engine) as connection:
             terms, changes = _terms_frame(connection, change, keys), changes_frame(connection, change, keys)
         if terms.is_empty():
             raise NotFound("subscription", key)
-        return terms, subscriptions_of(terms, changes)
+        return terms, subscriptions_of(terms, changes), billing_cycles(terms, changes)
 
 
 def prices_of_variant(plan: str) -> dict[str, str]:

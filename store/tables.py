@@ -112,6 +112,9 @@ subscription_changes = Table(
     Column("prices", Text),
     Column("given", JSON, nullable=False),
     Column("change", BigInteger, nullable=False, index=True),
+    Column("interval", String),
+    Column("intervals", Integer),
+    Column("anchor", Instant),
 )
 """One row is one change of a subscription, as CHANGE in rating/core/timeline.py has it; `prices` is JSON. `given` is
 what was asked for, to know it again, and `change` the number (of `changes`) under which it was recorded. Rows are

@@ -81,6 +81,7 @@ DOCUMENT: dict[str, Any] = {
         "seat_whole": _price(**_SEAT, version={"amount": "10.00"}),
         "seat_after": _price(**_SEAT, due="in_arrears", version={"amount": "11.00"}),
         "set_up": _price(model="one_time", version={"amount": "99.00"}),
+        "brought": _price(model="one_time", due="with_plan", versions=_by_months({"amount": "3.00"}, {"amount": "4"})),
         "graduated": _price(
             **_CALLS, model="graduated", versions=_by_months({"tiers": TIERS}, {"tiers": [{"unit_amount": "0.7"}]})
         ),
@@ -102,16 +103,19 @@ DOCUMENT: dict[str, Any] = {
         "basic": {
             "currency": "USD",
             "prices": ["fee_seconds", "fee_whole", "graduated", "packs"],
-            "adjust": [{"kind": "minimum", "amount": "40.00", "prorate": "days"}],
+            "adjust": [
+                {"kind": "minimum", "amount": "60.00", "prorate": "days", "items": "all"},
+                {"kind": "minimum", "amount": "40.00", "prorate": "days"},
+            ],
         },
         "pro": {
             "currency": "USD",
-            "prices": ["fee_days", "seat_days", "unit", "peaks"],
+            "prices": ["fee_days", "seat_days", "unit", "peaks", "brought"],
             "adjust": [{"kind": "discount", "percent": "10"}, {"kind": "maximum", "amount": "150"}],
         },
         "team": {
             "currency": "USD",
-            "prices": ["fee_even", "seat_whole", "seat_after", "seat_seconds", "prorated"],
+            "prices": ["fee_even", "seat_whole", "seat_after", "seat_seconds", "prorated", "brought"],
             "adjust": [{"kind": "commitment", "amount": "25", "overage_multiplier": "1.5", "prorate": "30_days"}],
         },
         "free": {
@@ -120,7 +124,11 @@ DOCUMENT: dict[str, Any] = {
             "allowances": {"first": {"units": 7, "prices": ["volume"], "prorate": "seconds"}},
         },
         "support": {"currency": "USD", "prices": ["set_up", "fee_days"]},
-        "extra": {"currency": "USD", "prices": ["seat_seconds", "own"]},
+        "extra": {
+            "currency": "USD",
+            "prices": ["seat_seconds", "own"],
+            "adjust": [{"kind": "discount", "percent": "5", "of": "fees", "items": "all"}],
+        },
     },
 }  # fmt: skip
 WINDOWS: dict[str, Any] = {
@@ -213,9 +221,15 @@ def anchors(draw: st.DrawFn, zone: str) -> datetime:
 @st.composite
 def changes(draw: st.DrawFn, starts_at: datetime, later: st.SearchStrategy[datetime]) -> list[dict[str, Any]]:
     made: list[dict[str, Any]] = []
-    for kind in draw(st.lists(st.sampled_from(["plan", "seats", "seats", "add-on", "pause", "prices"]), max_size=4)):
+    for kind in draw(
+        st.lists(st.sampled_from(["plan", "seats", "seats", "add-on", "pause", "prices", "cycle"]), max_size=4)
+    ):
         at = draw(later)
         match kind:
+            case "cycle":
+                interval, intervals = draw(st.sampled_from(CYCLES))
+                anchor = draw(st.sampled_from([None, at, starts_at]))
+                made.append({"at": at, "cycle": {"interval": interval, "intervals": intervals, "anchor": anchor}})
             case "plan":
                 made.append({"at": at, "plan": draw(st.sampled_from(PLANS)), "seats": draw(st.none() | seats)})
             case "seats":
@@ -288,8 +302,13 @@ def _named(one: Timeline) -> tuple[str, ...]:
 
 
 def _cycle(one: Timeline) -> tuple[Any, ...]:
-    is_quarter = one.interval == "quarter"
-    return "month" if is_quarter else one.interval, one.intervals * (3 if is_quarter else 1), one.anchor
+    return in_months(one.interval, one.intervals, one.anchor)
+
+
+def in_months(interval: str, intervals: int, anchor: datetime | None) -> tuple[str, int, datetime | None]:
+    """A cycle as the core has it: a quarter is three months."""
+    is_quarter = interval == "quarter"
+    return "month" if is_quarter else interval, intervals * (3 if is_quarter else 1), anchor
 
 
 def _ends(one: Timeline) -> tuple[datetime | None, ...]:
@@ -300,6 +319,11 @@ def _change(key: str, number: int, change: Any) -> dict[str, Any]:
     prices = change.get("prices")
     own = {"subscription": key, "sequence": number, "effective_at": change["at"], "recorded_at": change["at"]}
     own |= {"prices": None if prices is None else json.dumps(prices, sort_keys=True, separators=(",", ":"))}
+    own |= (
+        dict(zip(("interval", "intervals", "anchor"), in_months(**change["cycle"]), strict=True))
+        if change.get("cycle")
+        else {}
+    )
     return {name: {"item": PLAN_ITEM, **change, **own}.get(name) for name in CHANGE}
 
 

@@ -18,6 +18,7 @@ Subscription = Annotated[str, typer.Argument(help="The subscription's key.")]
 _INSTANTS = ("starts_at", "ends_at", "anchor", "trial_ends_at")
 _NEEDED = ("key", "customer", "plan", "starts_at")
 _OPTIONAL = ("ends_at", "interval", "intervals", "anchor", "seats", "trial_ends_at")
+_ANCHORS = ("change", "calendar")
 _WORDS = {"now": "now", "period-end": "period_end", "period_end": "period_end"}
 
 
@@ -101,6 +102,12 @@ def change_subscription(
         typer.Option(metavar="OLD=NEW", help="NEW in place of OLD, instead of all given before; may be repeated."),
     ] = None,
     own_prices: Annotated[bool, typer.Option("--own-prices", help="All prices are the plan's own again.")] = False,
+    interval: Annotated[Interval | None, typer.Option(help="Of its billing periods from then on.")] = None,
+    intervals: Annotated[int | None, typer.Option(min=1, help="How many of them make a billing period.")] = None,
+    anchor: Annotated[
+        str | None,
+        typer.Option(help="Where a billing period begins: `change`, at this change; `calendar`; or an instant."),
+    ] = None,
     id: Annotated[str | None, typer.Option("--id", help="Chosen by you: the same change again does nothing.")] = None,
     data: Data = None,
     url: Url = None,
@@ -110,7 +117,8 @@ def change_subscription(
     another change at the same instant."""
     state = _state(pause=pause, resume=resume, end=end, renew=renew)
     of_item = {"plan": plan, "seats": seats, "prices": _prices(price, own_prices)}
-    changes = _changes(_WORDS.get(at) or instant(at), item, of_item, state, id)
+    cycle = _another_cycle(interval, intervals, anchor)
+    changes = _changes(_WORDS.get(at) or instant(at), item, of_item, {"state": state, "cycle": cycle}, id)
     with reach(data, url) as service:
         path = f"/v1/subscriptions/{segment(key)}/changes"
         answer = service.answer("POST", path, json=changes).json()
@@ -138,8 +146,8 @@ def show_subscription(
     columns = ("from", "to", "item", "plan", "seats", "state")
     table(
         title,
-        (*columns, "prices"),
-        [[*(s[c] for c in columns), _pairs(s["prices"])] for s in timeline["segments"]],
+        (*columns, "prices", "billed"),
+        [[*(s[c] for c in columns), _pairs(s["prices"]), _cycle(s)] for s in timeline["segments"]],
         right=("seats",),
     )
     periods = [(name, timeline[f"{name}_period"]) for name in ("current", "next")]
@@ -176,17 +184,29 @@ def _prices(pairs: list[str] | None, own_prices: bool) -> dict[str, str] | None:
     return prices if pairs or own_prices else None
 
 
+def _another_cycle(interval: Interval | None, intervals: int | None, anchor: str | None) -> dict[str, Any] | None:
+    asked = {
+        "interval": interval and interval.value,
+        "intervals": intervals,
+        "anchor": anchor if anchor in _ANCHORS else instant(anchor),
+    }
+    return {name: value for name, value in asked.items() if value is not None} or None
+
+
 def _changes(
-    at: str | None, item: str | None, of_item: dict[str, Any], state: str | None, key: str | None
+    at: str | None, item: str | None, of_item: dict[str, Any], of_all: dict[str, Any], key: str | None
 ) -> list[dict[str, Any]]:
     """One change, or two where the state is of all items and the rest of the plan."""
     given = {name: value for name, value in of_item.items() if value is not None}
-    if not given and state is None:
-        raise Failure("that changes nothing. Say what: --plan, --seats, --price, --pause, --resume, --end.", USAGE)
-    common = {"at": at, "item": item, "id": key}
-    if state is None or item is not None or not given:
-        return [{**common, **given, "state": state}]
-    return [{**common, "state": state, "id": key and f"{key}/state"}, {**common, **given}]
+    common = {name: value for name, value in of_all.items() if value is not None}
+    if not given and not common:
+        raise Failure(
+            "that changes nothing. Say what: --plan, --seats, --price, --interval, --pause, --resume, --end.", USAGE
+        )
+    own = {"at": at, "item": item, "id": key}
+    if "state" not in common or item is not None or not given:
+        return [{**own, **given, **common}]
+    return [{**own, **common, "id": key and f"{key}/state"}, {**own, **given}]
 
 
 def _said(change: dict[str, Any]) -> str:
@@ -194,6 +214,8 @@ def _said(change: dict[str, Any]) -> str:
     said = [f"{name} {change[name]}" for name in ("plan", "seats", "state") if change[name] is not None]
     if change["prices"] is not None:
         said.append(f"prices {_pairs(change['prices']) or 'of its own'}")
+    if change["interval"] is not None:
+        said.append(f"billed {_cycle(change)}")
     return ", ".join(said)
 
 

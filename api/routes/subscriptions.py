@@ -1,5 +1,6 @@
 """Subscriptions: what was agreed, the changes since, and what holds when."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any
@@ -16,6 +17,7 @@ from api.models import BULK_MAX, Key, Stored
 from api.paths import anything
 from api.subscription_models import (
     OneOrMany,
+    SegmentOut,
     SubscriptionChangeIn,
     SubscriptionChangeOut,
     SubscriptionChangePage,
@@ -26,6 +28,7 @@ from api.subscription_models import (
     SubscriptionWithKey,
     TimelineOut,
 )
+from api.subscriptions import AskedCycle
 from api.wiring import After, AsOf, Limit, TheEngine
 from rating.core.money import plain
 from rating.core.subscriptions import PLAN_ITEM
@@ -74,7 +77,10 @@ def change_subscription(engine: TheEngine, key: Annotated[Key, Path()], changes:
     The same change under the same id again changes nothing, and is answered as the first time.
     """
     given = changes if isinstance(changes, list) else [changes]
-    recorded = engine.change_subscription(key, [_asked(engine, key, change) for change in given])
+    asked: list[AskedChange] = []
+    for change in given:
+        asked.append(_asked(engine, key, change, asked))
+    recorded = engine.change_subscription(key, asked)
     return json_response({"items": [_recorded(change) for change in recorded]}, 201)
 
 
@@ -102,7 +108,7 @@ def read_timeline(engine: TheEngine, key: Annotated[Key, Path()], as_of: AsOf = 
         {
             "from": segment["starts_at"],
             "to": segment["ends_at"],
-            **{name: segment[name] for name in ("item", "plan", "seats", "state", "prices")},
+            **{name: segment[name] for name in SegmentOut.model_fields if name in segment},
         }
         for segment in timeline.segments
     ]
@@ -142,24 +148,34 @@ def _shown(subscription: Subscription) -> SubscriptionOut:
     return SubscriptionOut.model_validate({**vars(subscription), "seats": plain(subscription.seats)})
 
 
-def _asked(engine: Engine, key: str, given: SubscriptionChangeIn) -> AskedChange:
+def _asked(engine: Engine, key: str, given: SubscriptionChangeIn, before: Sequence[AskedChange]) -> AskedChange:
+    """What was asked for, with the changes `before` it in one request."""
+    at = engine.subscriptions.instant(key, given.at)
+    is_of_plan = any(value is not None for value in (given.plan, given.seats, given.prices))
+    cycle = given.cycle and engine.subscriptions.cycle(key, at, AskedCycle(**dict(given.cycle)), before)
     return AskedChange(
         id=given.id or f"chg_{uuid4().hex}",
-        effective_at=engine.subscriptions.instant(key, given.at),
-        item=given.item or (PLAN_ITEM if given.state is None else None),
+        effective_at=at,
+        item=given.item or (PLAN_ITEM if is_of_plan else None),
         plan=given.plan,
         seats=None if given.seats is None else Decimal(given.seats),
         state=given.state,
         prices=given.prices,
+        **(cycle or {}),
         given=_meaning(given),
     )
 
 
 def _meaning(given: SubscriptionChangeIn) -> dict[str, Any]:
     """What was asked for, the same for numbers and instants that mean the same."""
-    asked = given.model_dump(mode="json", exclude={"id"})
-    at = (given.at - EARLIEST) // _MICROSECOND if isinstance(given.at, datetime) else given.at
-    return {**asked, "at": at, "seats": None if given.seats is None else plain(Decimal(given.seats))}
+    asked = given.model_dump(mode="json", exclude={"id", "cycle"})
+    cycle = {} if given.cycle is None else {"cycle": {**dict(given.cycle), "anchor": _number(given.cycle.anchor)}}
+    seats = None if given.seats is None else plain(Decimal(given.seats))
+    return {**asked, "at": _number(given.at), "seats": seats, **cycle}
+
+
+def _number(at: datetime | str | None) -> int | str | None:
+    return (at - EARLIEST) // _MICROSECOND if isinstance(at, datetime) else at
 
 
 def _recorded(change: SubscriptionChange) -> dict[str, Any]:

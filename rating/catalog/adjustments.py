@@ -19,6 +19,9 @@ class AdjustmentPart(Part):
 
     of: Literal["all", "usage", "fees"] = "all"
     """The charge lines that count: all of the price or plan, those of usage, or the fees."""
+    items: Literal["own", "all"] = "own"
+    """Of a plan: whether its own lines count, or those of `all` items of the subscription in the plan's currency,
+    add-ons included. What is taken of all items comes behind what each item has of its own."""
 
 
 class ProratedPart(AdjustmentPart):

@@ -49,9 +49,10 @@ def with_allowance(charge: Charge) -> Charge:
 
 
 def check_allowances(
-    path: str, allowances: Mapping[str, Allowance], prices: Sequence[str], left_out: LeftOut
+    path: str, allowances: Mapping[str, Allowance], prices: Sequence[str], windowed: Sequence[str], left_out: LeftOut
 ) -> Iterator[Problem]:
-    """Every price is one of usage of the plan (`prices`), in one allowance."""
+    """Every price is one of usage of the plan (`prices`), in one allowance, and where that rolls over it is none of
+    those with a window of their own (`windowed`)."""
     holder: dict[str, str] = {}
     for key, allowance in allowances.items():
         yield from _check_window(f"{path}.allowances.{key}", allowance)
@@ -60,6 +61,10 @@ def check_allowances(
             if price not in prices and not left_out.covers("prices", price):
                 message = "The plan has no such price of usage."
                 yield Problem(place, show(price), message, "Name one of the plan's prices that has a meter.")
+            if allowance.rollover_maximum and price in windowed:
+                message = "The price counts over a window, and what rolls over is known of one billing period only."
+                cure = "Give the allowance the `window` in place of `rollover_maximum`, or the price no `window`."
+                yield Problem(place, show(price), message, cure)
             if holder.setdefault(price, key) != key:
                 message = f"The price uses the allowance `{holder[price]}` already."
                 yield Problem(place, show(price), message, "Let each price use one allowance.")

@@ -49,7 +49,8 @@ def check_plans(catalog: Catalog, left_out: LeftOut) -> Iterator[Problem]:
         yield from _check_currencies(path, plan, keys)
         yield from _check_charged_once(path, [(name, catalog.prices[name]) for name in keys.of_plan(plan)])
         metered = [name for name in keys.of_plan(plan) if not isinstance(catalog.prices[name], FeePrice)]
-        yield from check_allowances(path, plan.allowances, metered, left_out)
+        windowed = [name for name in metered if getattr(catalog.prices[name], "window", None) is not None]
+        yield from check_allowances(path, plan.allowances, metered, windowed, left_out)
         known = {"features": [*catalog.features], "meters": [*catalog.meters], "prices": keys.of_plan(plan)}
         yield from check_credits(path, plan.credits, known, left_out)
         for feature in plan.entitlements:

@@ -126,6 +126,10 @@ def _check_version(path: str, version: Version) -> Iterator[Problem]:
     yield from check_windows(f"{path}.time_of_day", of_day)
     yield from check_bands(f"{path}.bands", bands, of_day)
     yield from (Problem(f"{path}.{it.field}", "", it.message, it.cure) for it in version.wrong())
+    for index, adjustment in enumerate(version.adjust):
+        if adjustment.items == "all":
+            message = "What a price adjusts is its own lines."
+            yield Problem(f"{path}.adjust[{index}].items", show("all"), message, "Move it to `adjust` of the plan.")
     yield from _check_tiers(f"{path}.tiers", getattr(version, "tiers", ()))
     for field, windows in (("time_of_day", of_day), ("bands", bands)):
         for index, window in enumerate(windows):

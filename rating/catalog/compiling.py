@@ -87,7 +87,9 @@ def _adjustment_rows(
                 rows.extend((*owner, *row) for row in columns)
         own = plans[plan]
         columns = adjustment_columns(own.adjust, own.currency, own.rounding)
-        rows.extend(("plan", plan, None, None, None, None, None, *row) for row in columns)
+        scopes = ("subscription" if one.items == "all" else "plan" for one in own.adjust)
+        of_plan = zip(scopes, columns, strict=True)
+        rows.extend((scope, plan, None, None, None, None, None, *row) for scope, row in of_plan)
     return [(number, *row) for number, row in enumerate(rows)]
 
 

@@ -9,8 +9,9 @@ from rating.catalog.frames import Row
 from rating.catalog.left_out import LeftOut
 from rating.catalog.literals import Amount, Count, Names, PositiveQuantity, Quantity
 from rating.catalog.part import Part
-from rating.catalog.problems import Problem
+from rating.catalog.problems import Problem, show
 from rating.core.credits.schema import UNITS
+from rating.core.proration import Proration
 
 PERIODS_MAX = 1_200
 
@@ -26,6 +27,9 @@ class Credit(Part):
     """Granted in each billing period, or once, in the period in which the subscription begins."""
     lasts_periods: Count | None = 1
     """How many billing periods a grant lasts, the one in which it is granted included; null: it does not expire."""
+    prorate: Proration | None = None
+    """How the part of a billing period in which the plan is in force is counted, where only that part is granted: in
+    `seconds`, in `days` of the customer's calendar, or in `30_days` a month. Without it all is granted."""
     priority: int = Field(100, ge=0, le=1_000_000)
     """Which of several is burnt first: the smaller number."""
     rollover_minimum: Quantity | None = None
@@ -54,7 +58,7 @@ def credit_rows(
         scope = (meters if credit.features or credit.meters else None, paid if credit.prices else None)
         yield (
             plan, key, unit, amount, credit.priority, credit.recurs, credit.lasts_periods, *bounds, *scope,
-            credit.cost_basis,
+            credit.cost_basis, credit.prorate,
         )  # fmt: skip
 
 
@@ -88,6 +92,9 @@ def _check_numbers(place: str, credit: Credit) -> Iterator[Problem]:
         yield Problem(place, "", "A credit is in money or in units.", "Give one of `amount` and `units`.")
     if credit.amount is not None and credit.amount == 0:
         yield Problem(f"{place}.amount", "0", "A credit of nothing pays nothing.", "Write an amount above zero.")
+    if credit.prorate is not None and credit.recurs == "once":
+        message = "What is granted once is for no billing period of which there could be a part."
+        yield Problem(f"{place}.prorate", show(credit.prorate), message, "Remove it, or `recurs: once`.")
     if credit.lasts_periods == 0:
         message = "The credit would expire before it can be used."
         yield Problem(f"{place}.lasts_periods", "0", message, "Write 1 or more, or null.")

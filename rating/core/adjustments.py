@@ -8,8 +8,10 @@
 
 X is the sum of rounded lines, because that is what a customer sees and adds up; each adjustment is a line of its own
 and is rounded by itself, so that a minimum of 100.00 is exactly 100.00. They are taken in their order, those of prices
-before those of the plan, and each sees what the ones before have made. A price or a plan is charged its minimum without
-any usage too. The version of a price in force when the subscription's part of the period begins says what is adjusted.
+before those of the plan, and those over all items of a subscription last; each sees what the ones before have made.
+Over all items X is of the lines in the plan's currency that begin while the plan is in force. A price or a plan is
+charged its minimum without any usage too. The version of a price in force when the subscription's part of the period
+begins says what is adjusted.
 """
 
 import polars as pl
@@ -25,14 +27,20 @@ from rating.core.subscriptions import plan_of_variant
 
 _ABSENT = ("window", "grant", "pays", "adjusts", "meter", "size")
 _ITEM = ["subscription", "item"]
+_SUMMED = {
+    "price": [*_ITEM, "period_start", "price"],
+    "plan": [*_ITEM, "period_start"],
+    "subscription": ["subscription", "period_start", "currency"],
+}
+"""What tells the lines that are summed from others, by the scope of the adjustment."""
 _ONE, _HUNDRED = pl.lit(1, dtype=AMOUNT), pl.lit(100, dtype=AMOUNT)
 
 
 def adjusted(lines: pl.DataFrame, served: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
-    """`lines` (CHARGE_LINE in LINE_ORDER) and those of all adjustments, in that order. `served` is SERVICE_PERIOD."""
+    """`lines` (CHARGE_LINE) and the lines of all adjustments, in LINE_ORDER. `served` is SERVICE_PERIOD."""
     if book.adjustments.is_empty():
         return lines
-    for scope in (one for one in ("price", "plan") if one in book.adjustments["scope"]):
+    for scope in (one for one in ("price", "plan", "subscription") if one in book.adjustments["scope"]):
         due = _due(served, book, scope)
         for place in due["place"].unique().sort():
             lines = pl.concat([lines, _lines(due.filter(pl.col("place") == place), lines, scope, book)])
@@ -46,7 +54,7 @@ def _due(served: pl.DataFrame, book: PriceBook, scope: str) -> pl.DataFrame:
     payers = with_payers(served).filter(pl.col("part") != "seats")
     met = payers.join(adjustments, on="plan", validate="m:m")
     due = _prorated(met.filter((pl.col("bills") == "all") | _is_percentage()), served)
-    if scope == "plan":
+    if scope != "price":
         return due.with_columns(price=pl.lit(None, dtype=pl.String))
     return due.filter(pl.col("from") >= pl.col("effective_from"), pl.col("from") < pl.col("effective_to"))
 
@@ -96,7 +104,7 @@ def _lines(due: pl.DataFrame, lines: pl.DataFrame, scope: str, book: PriceBook) 
 
 def _charged(due: pl.DataFrame, lines: pl.DataFrame, scope: str) -> pl.DataFrame:
     """What the lines in the scope of each adjustment sum up to, rounded as they are."""
-    keys = [*_ITEM, "period_start", *(["price"] if scope == "price" else [])]
+    keys = _SUMMED[scope]
     wanted = due.select(PAYER, "adjustment", "of", *keys, "from", "to").lazy()
     met = lines.lazy().select(*keys, "service_start", "rounded_amount", line_kind="kind").join(wanted, on=keys)
     own = met.filter(pl.col("service_start") >= pl.col("from"), pl.col("service_start") < pl.col("to"))

@@ -102,7 +102,7 @@ def usage_before(rows: pl.LazyFrame, subjects: pl.DataFrame, served: pl.DataFram
 
 def period_lengths(served: pl.DataFrame) -> pl.DataFrame:
     """The PERIOD_LENGTH of each PAYER: of its whole billing period, also where it is served for a part."""
-    length = (pl.col("period_end") - pl.col("period_start")).dt.total_microseconds()
+    length = (pl.col("whole_end") - pl.col("whole_start")).dt.total_microseconds()
     return with_payers(served).select(PAYER, length.alias(PERIOD_LENGTH))
 
 

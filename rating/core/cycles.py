@@ -9,6 +9,10 @@ any day counted from 1970-01-01, Mondays, the first of months counted from Janua
 Where the clock of a zone skips the wall time of a start, the period begins when the clock has jumped; where it shows it
 twice, the first time. A day that a zone skipped has no period. So periods tile the time, with no gap and no overlap.
 (PEP 495, fold 0: the same instants as `datetime` has.)
+
+A subscription may change its cycle: the period that it is in ends at the change, and the first one of the other cycle
+begins there, wherever that has its own beginnings. Both are parts of a whole period of their cycles, which says what is
+prorated. From months to years counted from 1 January, on 11 March: 10 of 31 days, then 296 of 365.
 """
 
 from datetime import UTC, date, datetime, timedelta
@@ -42,6 +46,12 @@ BILLING_PERIOD = pl.Schema(
 )
 """One row is one billing period of a subscription, whether or not the subscription is in force."""
 
+CYCLE_SPAN = pl.Schema({**CYCLE, "cycle_from": INSTANT, "cycle_to": INSTANT})
+"""One row is a billing cycle that a subscription has on [`cycle_from`, `cycle_to`); null is without an end there."""
+
+CUT_PERIOD = pl.Schema({**BILLING_PERIOD, "whole_start": INSTANT, "whole_end": INSTANT})
+"""One row is a billing period, cut short where another cycle begins or ends within the `whole` of it."""
+
 TERMS_OF_CYCLE = ["time_zone", "interval", "intervals", "anchor"]
 """The columns of CYCLE that say when periods begin: cycles that are alike in them have the same periods."""
 
@@ -54,14 +64,15 @@ _FEW = 4
 
 
 def billing_periods(cycles: pl.DataFrame, since: datetime, until: datetime) -> pl.DataFrame:
-    """BILLING_PERIOD of each of `cycles` (CYCLE) that has an instant on [`since`, `until`), in the order of both.
+    """BILLING_PERIOD of each of `cycles` (CYCLE_SPAN) that has an instant on [`since`, `until`), in the order of both.
 
     Cycles that are alike are cut once.
     """
     alike = cycles.select(TERMS_OF_CYCLE).unique()
     cut = cut_periods(alike, since, until)
-    found = cycles.join(cut, on=TERMS_OF_CYCLE, nulls_equal=True).select(BILLING_PERIOD.names())
-    return found.sort("subscription", "period_start")
+    found = with_cuts(cycles.join(cut, on=TERMS_OF_CYCLE, nulls_equal=True))
+    overlaps = (pl.col("period_start") < until) & (pl.col("period_end") > since)
+    return found.filter(overlaps).select(BILLING_PERIOD.names()).sort("subscription", "period_start")
 
 
 def cut_periods(cycles: pl.DataFrame, since: datetime, until: datetime) -> pl.DataFrame:
@@ -69,6 +80,24 @@ def cut_periods(cycles: pl.DataFrame, since: datetime, until: datetime) -> pl.Da
     if cycles.height <= _FEW:
         return _few_cut(tuple(cycles.select(TERMS_OF_CYCLE).iter_rows()), since, until)
     return _cut(cycles.select(TERMS_OF_CYCLE), since, until)
+
+
+def with_cuts(rows: pl.DataFrame) -> pl.DataFrame:
+    """`rows` of CYCLE_SPAN and BILLING_PERIOD, each period as long as its cycle holds (CUT_PERIOD). One that another
+    cycle cuts short is called by its first day and the next one's."""
+    whole = rows.with_columns(whole_start="period_start", whole_end="period_end")
+    has_bounds = rows["cycle_from"].null_count() < rows.height or rows["cycle_to"].null_count() < rows.height
+    if not has_bounds:
+        return whole
+    cut = whole.with_columns(
+        period_start=pl.max_horizontal("period_start", "cycle_from"),
+        period_end=pl.min_horizontal("period_end", "cycle_to"),
+    ).filter(pl.col("period_start") < pl.col("period_end"))
+    is_whole = (pl.col("period_start") == pl.col("whole_start")) & (pl.col("period_end") == pl.col("whole_end"))
+    shorter = cut.filter(~is_whole)
+    by_zone = shorter.partition_by("time_zone", as_dict=True, maintain_order=True)
+    renamed = [part.with_columns(period=_days_of(str(zone))) for (zone,), part in by_zone.items()]
+    return pl.concat([cut.filter(is_whole), *renamed])
 
 
 @lru_cache(maxsize=1024)
@@ -130,10 +159,14 @@ def _in_zone(zone: object, cycles: pl.DataFrame, since: datetime, until: datetim
 
 
 def _called(zone: str) -> pl.Expr:
-    first, following = (_wall(pl.col(name), zone).dt for name in ("period_start", "period_end"))
+    first = _wall(pl.col("period_start"), zone).dt
     is_month = (pl.col("interval") == "month") & (pl.col("intervals") == 1) & pl.col("anchor").is_null()
-    days = pl.concat_str(first.strftime("%Y-%m-%d"), pl.lit("/"), following.strftime("%Y-%m-%d"))
-    return pl.when(is_month).then(first.strftime("%Y-%m")).otherwise(days)
+    return pl.when(is_month).then(first.strftime("%Y-%m")).otherwise(_days_of(zone))
+
+
+def _days_of(zone: str) -> pl.Expr:
+    first, following = (_wall(pl.col(name), zone).dt for name in ("period_start", "period_end"))
+    return pl.concat_str(first.strftime("%Y-%m-%d"), pl.lit("/"), following.strftime("%Y-%m-%d"))
 
 
 def _passed(wall: pl.Expr) -> pl.Expr:

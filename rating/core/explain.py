@@ -83,6 +83,8 @@ def _priced(amount: Decimal, line: Line) -> str:
 def _adjusting(line: Line, about: About) -> Step:
     (operation,) = line["operations"]
     owner = f"price {line['price']}" if line["price"] is not None else f"plan {line['plan']}"
+    if operation["level"] == "subscription":
+        owner = f"all items of subscription {line['subscription']}"
     lines = {"all": "lines", "usage": "lines of usage", "fees": "fees"}[about.counted]
     said = _ADJUSTED[line["kind"]](line, operation["before"], json.loads(operation["numbers"]))
     text = f"{said}; the rounded {lines} of {owner} come to {_priced(operation['before'], line)}"

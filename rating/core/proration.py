@@ -25,7 +25,7 @@ PART = pl.Schema({PAYER: pl.UInt32(), "by": pl.String(), "served": pl.Int64(), "
 """One row is the part `served` / `whole` of its period that one payer is served for, by one way of counting; in
 microseconds or days."""
 
-_SPANS = {"served": ("from", "to"), "whole": ("period_start", "period_end")}
+_SPANS = {"served": ("from", "to"), "whole": ("whole_start", "whole_end")}
 
 
 def parts_for(book: PriceBook, served: pl.DataFrame) -> pl.DataFrame:

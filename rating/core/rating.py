@@ -143,7 +143,7 @@ def _rated(
     priced, unpriced = pl.collect_all([_used(matches), _unpriced(matches)], engine=usage.engine(book.meters))
     used = priced.lazy()
     before = _rolled_over(usage, numbered, subscriptions, book, served)
-    owed = pl.concat([used, unused(used, book, served), fee_usage(book, served)], how="diagonal")
+    owed = pl.concat([used, unused(used, book, served), fee_usage(book, served, subscriptions)], how="diagonal")
     owed = owed.collect(engine=usage.engine()).lazy()
     windows = windows_of(subscriptions, served, book)
     allowed, earlier = _allowed(owed, before, windows, _earlier(usage, numbered, windows, book), book, served)

@@ -52,9 +52,12 @@ SUBSCRIPTION = pl.Schema(
         "interval": pl.String(),  # of its billing periods, as CYCLE has it (rating/core/cycles.py), here and below
         "intervals": pl.Int64(),
         "anchor": INSTANT,
+        "cycle_from": INSTANT,  # since when they are these (cycles.py); null: from the beginning
+        "cycle_to": INSTANT,  # null: they stay
         "began_at": INSTANT,  # when the item was first charged for
         "starts_at": INSTANT,
         "ends_at": INSTANT,  # null: open end
+        "ended_at": INSTANT,  # when the whole subscription ends behind it (timeline.py); null: it does not
     }
 )
 """One row is one item of a subscription of a customer on [`starts_at`, `ends_at`), in which nothing of it changes. Most
@@ -172,7 +175,7 @@ TIER_AMOUNT = pl.Schema(
 OPERATION = pl.Schema(
     {
         "operator": pl.String(),
-        "level": pl.String(),  # event | day | line; of a rounding: price | subscription
+        "level": pl.String(),  # event | day | line; of a rounding or an adjustment: price | plan | subscription
         "on": pl.String(),  # quantity | amount | shown: the rounded amount
         "before": AMOUNT,  # of the line, summed over its rows at that level
         "after": AMOUNT,
@@ -230,7 +233,7 @@ COMPOSE = pl.Schema({**_STEP_OF_RATE, "percent": AMOUNT, "above": AMOUNT, "fixed
 ADJUSTMENT = pl.Schema(
     {
         "adjustment": pl.Int32(),  # row number, unique
-        "scope": pl.String(),  # price | plan
+        "scope": pl.String(),  # price | plan: of one item | subscription: of all items together
         "plan": pl.String(),
         "price": pl.String(),  # null for a plan's own
         "price_version": pl.Int32(),
@@ -263,7 +266,8 @@ PLAN_FEE = pl.Schema(
     }
 )
 """One row is one fee of a plan, and when it is `due`: in_advance and in_arrears, at the beginning and the end of what
-is served of each period; at_start, once, when the subscription begins."""
+is served of each period; at_start, once, when the item of a subscription begins; with_plan, then and whenever it comes
+to a plan that has the fee from one that does not."""
 
 PLAN_ALLOWANCE = pl.Schema(
     {

@@ -9,12 +9,13 @@ a part for each number of seats besides, for the fees of a seat that are prorate
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from rating.core.cycles import BILLING_PERIOD, TERMS_OF_CYCLE, cut_periods, ended_periods
-from rating.core.periods import Month, month_of
+from rating.core.cycles import CUT_PERIOD, TERMS_OF_CYCLE, cut_periods, ended_periods, with_cuts
+from rating.core.periods import Month, month_in_zones, month_of
 from rating.core.schema import INSTANT, PAYER, QUANTITY, SUBSCRIPTION
 
 SERVICE_PERIOD = pl.Schema(
@@ -26,8 +27,11 @@ SERVICE_PERIOD = pl.Schema(
         "period": pl.String(),  # what the billing period is called: 2026-10, or 2026-10-15/2026-11-15
         "period_start": INSTANT,  # of the billing period
         "period_end": INSTANT,
+        "whole_start": INSTANT,  # of the whole that a change of the cycle cuts short: else the same
+        "whole_end": INSTANT,
         "from": INSTANT,  # the part of the period in which the item is in force unchanged: [from, to)
         "to": INSTANT,
+        "closes_at": INSTANT,  # when what is owed at its end falls due first: `period_end`, or before (FinalBill)
     }
 )
 """One row is one stretch of an item in one billing period, or a part of one in which the number of seats is the same.
@@ -39,9 +43,13 @@ AGAIN = pl.Schema({"subscription": pl.String(), "period_start": INSTANT})
 OPEN_PERIOD = pl.Schema({**AGAIN, **{name: SERVICE_PERIOD[name] for name in ("period", "period_end", "time_zone")}})
 """One row is the billing period in which a subscription is at some instant."""
 
+FinalBill = Literal["period_end", "at_end"]
+"""When a billing period falls due in which the subscription ends: when the period is over, or as soon as the
+subscription has ended, and once more when the period is over, with what came later."""
+
 _ITEM = ["subscription", "item"]
 _TICK = timedelta(microseconds=1)
-_OF_PERIOD = [name for name in BILLING_PERIOD if name not in ("subscription", "number")]
+_OF_PERIOD = [name for name in CUT_PERIOD if name not in ("subscription", "number")]
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,7 @@ class Due:
     after: datetime
     until: datetime
     again: pl.DataFrame | None = None
+    final_bill: FinalBill = "period_end"
 
     def __str__(self) -> str:
         return "/".join(at.strftime("%Y-%m-%dT%H:%M:%SZ") for at in (self.after, self.until))
@@ -61,12 +70,13 @@ def service_periods(subscriptions: pl.DataFrame, due: Month | Due) -> pl.DataFra
     """SERVICE_PERIOD of `subscriptions` (SUBSCRIPTION): of the billing periods of a month, or of what is due."""
     active = subscriptions.filter(pl.col("state") == "active")
     if isinstance(due, Month):
-        return _parted(_in_month(active, due).with_columns(bills=pl.lit("all")))
-    periods = _in_periods(active, *_bounds(active, due)).collect(engine="in-memory")
+        return _parted(_in_month(active, due).with_columns(bills=pl.lit("all"), closes_at="period_end"))
+    within = _in_periods(active, *_bounds(active, due)).collect(engine="in-memory")
+    periods = _closing(within, due.final_bill)
     if due.again is None:
         return _parted(_fallen_due(periods, due).lazy())
     others = periods.join(due.again, on=AGAIN.names(), how="anti")
-    closed = pl.when(pl.col("period_end") <= due.until).then(pl.lit("all")).otherwise(pl.lit("advance"))
+    closed = pl.when(pl.col("closes_at") <= due.until).then(pl.lit("all")).otherwise(pl.lit("advance"))
     again = periods.join(due.again, on=AGAIN.names(), how="semi").filter(pl.col("from") <= due.until)
     return _parted(pl.concat([_fallen_due(others, due), again.with_columns(bills=closed)]).lazy())
 
@@ -106,9 +116,8 @@ def periods_before(subscriptions: pl.DataFrame, served: pl.DataFrame) -> pl.Data
     first, last = served.select(first=pl.col("period_start").min(), last=pl.col("period_start").max()).row(0)
     periods = _in_periods(active, first - _TICK, last)
     next_ones = served.lazy().select("subscription", period_end="period_start").unique()
-    return _parted(
-        periods.join(next_ones, on=["subscription", "period_end"], how="semi").with_columns(bills=pl.lit("all"))
-    )
+    before = periods.join(next_ones, on=["subscription", "period_end"], how="semi")
+    return _parted(before.with_columns(bills=pl.lit("all"), closes_at="period_end"))
 
 
 def open_periods(subscriptions: pl.DataFrame, at: datetime) -> pl.DataFrame:
@@ -147,12 +156,28 @@ def _in_periods(active: pl.DataFrame, since: datetime, until: datetime) -> pl.La
 
 
 def _in_month(active: pl.DataFrame, month: Month) -> pl.LazyFrame:
-    return _cut(active, ended_periods(active.select(TERMS_OF_CYCLE).unique(), month))
+    terms = active.select(TERMS_OF_CYCLE).unique()
+    if not _has_other_cycles(active):
+        return _cut(active, ended_periods(terms, month))
+    months = month_in_zones(month, terms["time_zone"]).rename({"period_start": "first", "period_end": "last"})
+    first, last = months.select(pl.col("first").min(), pl.col("last").max()).row(0)
+    cut = _cut(active, cut_periods(terms, first, last))  # another cycle may end some of them before
+    ended = (pl.col("period_end") > pl.col("first")) & (pl.col("period_end") <= pl.col("last"))
+    return cut.join(months.lazy(), on="time_zone", validate="m:1").filter(ended).drop("first", "last")
+
+
+def _has_other_cycles(active: pl.DataFrame) -> bool:
+    """Whether the cycle of some subscription is another one from some time on."""
+    return any(active[name].null_count() < active.height for name in ("cycle_from", "cycle_to"))
 
 
 def _cut(active: pl.DataFrame, periods: pl.DataFrame) -> pl.LazyFrame:
     """Each row of `active` once for each of `periods` of its cycle in which it is in force, with `from` and `to`."""
     met = active.lazy().join(periods.lazy(), on=TERMS_OF_CYCLE, nulls_equal=True)
+    if _has_other_cycles(active):
+        met = with_cuts(met.collect(engine="in-memory")).lazy()
+    else:
+        met = met.with_columns(whole_start="period_start", whole_end="period_end")
     timed = met.with_columns(
         pl.max_horizontal("period_start", "starts_at").alias("from"),
         pl.min_horizontal("period_end", "ends_at").alias("to"),  # a null `ends_at` is ignored
@@ -160,8 +185,22 @@ def _cut(active: pl.DataFrame, periods: pl.DataFrame) -> pl.LazyFrame:
     return timed.filter(pl.col("from") < pl.col("to")).select(*SUBSCRIPTION, *_OF_PERIOD, "from", "to")
 
 
+def _closing(periods: pl.DataFrame, final_bill: FinalBill) -> pl.DataFrame:
+    """`periods` with `closes_at`: where none of the subscription is charged for until the end of its period, because
+    it has ended, that is when it did."""
+    if final_bill == "period_end":
+        return periods.with_columns(closes_at="period_end")
+    ending = periods.filter(pl.col("ended_at") < pl.col("period_end")).select(AGAIN.names())
+    within = periods.join(ending, on=AGAIN.names(), how="semi")
+    last = within.group_by(AGAIN.names()).agg(closes_at=pl.col("ended_at").sort_by("to").last())
+    closing = periods.join(last, on=AGAIN.names(), how="left", validate="m:1")
+    return closing.with_columns(closes_at=pl.min_horizontal("closes_at", "period_end"))  # a null is ignored
+
+
 def _fallen_due(periods: pl.DataFrame, due: Due) -> pl.DataFrame:
-    is_over = (pl.col("period_end") > due.after) & (pl.col("period_end") <= due.until)
+    is_over = pl.any_horizontal(
+        (pl.col(end) > due.after) & (pl.col(end) <= due.until) for end in ("closes_at", "period_end")
+    )
     begun = periods.filter(pl.col("from") <= due.until)
     begins = begun.filter(pl.col("from") > due.after, ~is_over).select(AGAIN.names()).unique()
     of_begun = begun.filter(~is_over).join(begins, on=AGAIN.names(), how="semi")  # with what a change has cut

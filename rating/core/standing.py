@@ -14,22 +14,27 @@ _METERED = pl.Schema(
 )
 _ZERO = pl.lit(Decimal(0), dtype=QUANTITY)
 _WHOLE = ["whole", "split"]
+_ITEM = ["subscription", "item"]
 _BY_SEAT = pl.col("per_seat") & pl.col(
     "prorates"
 )  # of each part of the period in which the number of seats is the same
 
 
-def fee_usage(book: PriceBook, served: pl.DataFrame) -> pl.LazyFrame:
+def fee_usage(book: PriceBook, served: pl.DataFrame, subscriptions: pl.DataFrame) -> pl.LazyFrame:
     """PRICED_USAGE for each fee of a plan that a subscription in force in the period owes: of its seats, where the
-    fee is for each of them, else of nothing.
+    fee is for each of them, else of nothing. `subscriptions` is SUBSCRIPTION.
 
     The version in force at the instant at which it is due is the one charged, and charged whole.
     """
     last = pl.col("to") - pl.duration(microseconds=1)
     fees = with_payers(served).lazy().join(book.fees.lazy(), on="plan")
     is_at_end = pl.col("due") == "in_arrears"
-    is_first = (pl.col("due") != "at_start") | (pl.col("began_at") == pl.col("from"))
-    owed = fees.filter(is_first, ~is_at_end | (pl.col("bills") == "all"), pl.col("part").is_in(_WHOLE) | _BY_SEAT)
+    begins = pl.col("began_at") == pl.col("from")
+    is_once = pl.col("due").is_in(["at_start", "with_plan"])
+    brought = _brought(book, served, subscriptions).lazy()
+    known = fees.join(brought, on=[*_ITEM, "from", "price"], how="left", validate="m:1")
+    owed = known.filter(~is_once | begins | pl.col("is_brought"))
+    owed = owed.filter(~is_at_end | (pl.col("bills") == "all"), pl.col("part").is_in(_WHOLE) | _BY_SEAT)
     owed = owed.filter(~_BY_SEAT | (pl.col("part") != "split"))
     at = pl.when(is_at_end).then(last).otherwise("from")
     seats = pl.when(is_at_end).then("seats_at_end").otherwise("seats")
@@ -38,6 +43,17 @@ def fee_usage(book: PriceBook, served: pl.DataFrame) -> pl.LazyFrame:
         at=at, cell=0, meter=no_meter, group=pl.lit("{}"), quantity=pl.when("per_seat").then(seats).otherwise(_ZERO)
     )
     return _standing(_in_force(dated, book))
+
+
+def _brought(book: PriceBook, served: pl.DataFrame, subscriptions: pl.DataFrame) -> pl.DataFrame:
+    """The fees that a change brings with a plan: `subscription`, `item`, `from` and `price`, and `is_brought`."""
+    fees = book.fees.filter(pl.col("due") == "with_plan").select("plan", "price")
+    own = subscriptions.filter(pl.col("state") == "active") if fees.height else subscriptions.clear()
+    within = own.join(served, on="subscription", how="semi").sort(*_ITEM, "starts_at")
+    came = within.with_columns(before=pl.col("plan").shift(1).over(_ITEM)).filter(pl.col("before") != pl.col("plan"))
+    owed = came.select(*_ITEM, "before", "plan", pl.col("starts_at").alias("from")).join(fees, on="plan")
+    new = owed.join(fees, left_on=["before", "price"], right_on=["plan", "price"], how="anti")
+    return new.select(*_ITEM, "from", "price", is_brought=pl.lit(True))
 
 
 def unused(priced: pl.LazyFrame, book: PriceBook, served: pl.DataFrame) -> pl.LazyFrame:

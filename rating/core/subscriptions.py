@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from rating.core.cycles import CYCLE_SPAN
 from rating.core.schema import INSTANT, QUANTITY, SUBSCRIPTION
 from rating.core.timeline import AFTER_TRIAL, CHANGE, NO_PRICES, segments
 
@@ -34,7 +35,8 @@ TERMS = pl.Schema(
 )
 """One row is what was agreed of one subscription at first."""
 
-_OWN = ["subscription", "customer", "billed_to", "time_zone", "interval", "intervals", "anchor"]
+_OWN = ["subscription", "customer", "billed_to"]
+_CYCLE = ["interval", "intervals", "anchor"]
 _BEFORE_ALL = -4  # the sequence of what was agreed at first: of one instant the changes recorded later win
 _ITEM = ["subscription", "item"]
 
@@ -60,10 +62,11 @@ def plain(given: pl.DataFrame) -> pl.DataFrame:
         "time_zone",
         pl.lit("month").alias("interval"),
         pl.lit(1, dtype=pl.Int64).alias("intervals"),
-        pl.lit(None, dtype=INSTANT).alias("anchor"),
+        *(pl.lit(None, dtype=INSTANT).alias(name) for name in ("anchor", "cycle_from", "cycle_to")),
         pl.col("starts_at").alias("began_at"),
         "starts_at",
         "ends_at",
+        pl.col("ends_at").alias("ended_at"),
     ).match_to_schema(SUBSCRIPTION)
 
 
@@ -75,9 +78,36 @@ def subscriptions_of(terms: pl.DataFrame, changes: pl.DataFrame) -> pl.DataFrame
     simple = _unchanged(terms.join(changes, on="subscription", how="anti"))
     cut = segments(pl.concat([*_agreed(changed), changes.join(changed, on="subscription", how="semi")]))
     timed = cut.rename({"from": "starts_at", "to": "ends_at"}).join(changed.select(_OWN), on="subscription")
-    varied = timed.with_columns(plan=variant("plan", "prices"))
+    varied = _in_cycles(timed.with_columns(plan=variant("plan", "prices")), billing_cycles(changed, changes))
     found = pl.concat([simple, _with_beginning(varied.lazy())])
     return found.sort(*_ITEM, "starts_at").collect(engine="in-memory")
+
+
+def billing_cycles(terms: pl.DataFrame, changes: pl.DataFrame) -> pl.DataFrame:
+    """CYCLE_SPAN of `terms` (TERMS) and `changes` (CHANGE), by subscription and time. A change to the cycle that holds
+    already is none."""
+    at = ["subscription", "cycle_from"]
+    none = pl.lit(None, dtype=INSTANT)
+    said = changes.filter(pl.col("interval").is_not_null()).rename({"effective_at": "cycle_from"})
+    always = terms.join(said, on="subscription", how="anti").with_columns(cycle_from=none, cycle_to=none)
+    changed = terms.join(said, on="subscription", how="semi")
+    agreed = changed.select("subscription", *_CYCLE, cycle_from=none, sequence=_BEFORE_ALL)
+    every = pl.concat([agreed, said.select(agreed.columns)], how="vertical_relaxed")
+    last = every.sort(*at, "sequence", nulls_last=False).unique(at, keep="last", maintain_order=True)
+    is_new = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1).over("subscription")) for name in _CYCLE)
+    spans = last.filter(is_new).with_columns(cycle_to=pl.col("cycle_from").shift(-1).over("subscription"))
+    zoned = spans.join(changed.select("subscription", "time_zone"), on="subscription")
+    both = pl.concat([one.select(CYCLE_SPAN.names()) for one in (always, zoned)])
+    return both.sort("subscription", "cycle_from", nulls_last=False)
+
+
+def _in_cycles(rows: pl.DataFrame, cycles: pl.DataFrame) -> pl.DataFrame:
+    """`rows`, each once for each of `cycles` (CYCLE_SPAN) of its subscription that holds in some of its time."""
+    met = rows.join(cycles, on="subscription")
+    timed = met.with_columns(
+        starts_at=pl.max_horizontal("starts_at", "cycle_from"), ends_at=pl.min_horizontal("ends_at", "cycle_to")
+    )
+    return timed.filter((pl.col("starts_at") < pl.col("ends_at")).fill_null(True))
 
 
 def variant(plan: str, prices: str) -> pl.Expr:
@@ -97,7 +127,9 @@ def plan_of_variant() -> pl.Expr:
 
 def _unchanged(terms: pl.DataFrame) -> pl.LazyFrame:
     """SUBSCRIPTION of subscriptions without changes: one row, or one for the trial and one behind it."""
-    own = terms.lazy().with_columns(item=pl.lit(PLAN_ITEM), active_from=pl.max_horizontal("starts_at", "trial_ends_at"))
+    begins = pl.max_horizontal("starts_at", "trial_ends_at")
+    always = {name: pl.lit(None, dtype=INSTANT) for name in ("cycle_from", "cycle_to")}
+    own = terms.lazy().with_columns(item=pl.lit(PLAN_ITEM), active_from=begins, ended_at="ends_at", **always)
     active = own.with_columns(state=pl.lit("active"), starts_at="active_from")
     in_trial = own.filter(pl.col("trial_ends_at") > pl.col("starts_at"))
     trial = in_trial.with_columns(state=pl.lit("trial"), ends_at=pl.min_horizontal("trial_ends_at", "ends_at"))

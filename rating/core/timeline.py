@@ -9,6 +9,8 @@ An **item** is what a subscription holds beside others: its plan is the item `pl
 change without an item holds for all of them.
 """
 
+from datetime import UTC, datetime
+
 import polars as pl
 
 from rating.core.schema import INSTANT, QUANTITY
@@ -24,6 +26,9 @@ CHANGE = pl.Schema(
         "seats": QUANTITY,
         "state": pl.String(),  # active | trial | paused | ended | after_trial: active, where it was a trial until then
         "prices": pl.String(),  # prices that stand in for those of the plan: `{"price": "other"}`, keys in order
+        "interval": pl.String(),  # of its billing periods from then on, with both below; null: as before
+        "intervals": pl.Int64(),
+        "anchor": INSTANT,  # null: on the calendar
     }
 )
 """One row is one change of a subscription."""
@@ -38,6 +43,7 @@ SEGMENT = pl.Schema(
         "seats": QUANTITY,
         "state": pl.String(),  # active | trial
         "prices": pl.String(),
+        "ended_at": INSTANT,  # when all items of the subscription have ended, at `to` or later; null: never
     }
 )
 """One row is one item of a subscription on [`from`, `to`), in which nothing of it changes. Where it is paused or has
@@ -47,6 +53,7 @@ NO_PRICES = "{}"
 _VALUES = ["plan", "seats", "state", "prices"]
 _IN_FORCE = ("active", "trial")
 AFTER_TRIAL = "after_trial"
+_NEVER = pl.lit(datetime(9999, 12, 31, tzinfo=UTC), dtype=INSTANT)
 
 
 def segments(changes: pl.DataFrame) -> pl.DataFrame:
@@ -67,8 +74,36 @@ def segments(changes: pl.DataFrame) -> pl.DataFrame:
     before = [pl.col(name).shift(1).over(by) for name in _VALUES]
     is_new = pl.any_horizontal(pl.col(name).ne_missing(old) for name, old in zip(_VALUES, before, strict=True))
     changed = last.filter(is_new).with_columns(to=pl.col("effective_at").shift(-1).over(by))
-    in_force = changed.filter(pl.col("state").is_in(_IN_FORCE)).rename({"effective_at": "from"})
-    return in_force.select(SEGMENT.names()).sort(*by, "from").collect()
+    spans = changed.rename({"effective_at": "from"}).collect()
+    in_force = spans.filter(pl.col("state").is_in(_IN_FORCE))
+    return _with_end(in_force, _ends(spans)).select(SEGMENT.names()).sort(*by, "from")
+
+
+def _ends(spans: pl.DataFrame) -> pl.DataFrame:
+    """`subscription` and `ended_at`: each instant at which the last of its items ends, be it in force or paused."""
+    ending = spans.filter(pl.col("state") == "ended").select("subscription").unique()  # the others never end
+    own = spans.join(ending, on="subscription", how="semi")
+    lasting = own.filter(pl.col("state") != "ended").sort("subscription", "from")
+    until = pl.col("to").fill_null(_NEVER).cum_max().over("subscription")
+    following = pl.col("from").shift(-1).over("subscription").fill_null(_NEVER)
+    return lasting.with_columns(ended_at=until).filter(until < following).select("subscription", "ended_at")
+
+
+def _with_end(rows: pl.DataFrame, ends: pl.DataFrame) -> pl.DataFrame:
+    """`rows` with the first of `ends` at or behind the end of each."""
+    closes = pl.col("to").is_not_null() & pl.col("subscription").is_in(ends["subscription"].unique().implode())
+    open_ones = rows.filter(~closes).with_columns(ended_at=pl.lit(None, dtype=INSTANT))
+    closed = rows.filter(closes).sort("to")
+    met = closed.join_asof(
+        ends.sort("ended_at"),
+        left_on="to",
+        right_on="ended_at",
+        by="subscription",
+        strategy="forward",
+        coalesce=False,
+        check_sortedness=False,  # it is not checked within groups, and both were sorted
+    )
+    return pl.concat([open_ones, met.select(open_ones.columns)])
 
 
 def _of_items(changes: pl.LazyFrame) -> pl.LazyFrame:

@@ -166,6 +166,36 @@ def test_an_upgrade_takes_back_the_rest_of_the_fee_and_charges_the_new_one(clien
     assert sorted(lines) == [("adjustment", "fee", "2026-09", Decimal(-20)), ("fee", "big_fee", "2026-09", Decimal(40))]
 
 
+@pytest.mark.parametrize("recorded", ["2026-09-11T00:00:00", "2026-11-20T00:00:00"], ids=["at once", "backdated"])
+def test_another_cycle_closes_the_period_that_it_cuts(client: httpx2.Client, clock: Clock, recorded: str) -> None:
+    """From months to weeks on 11 September, a Friday: 10 days of the month, 3 of a week, and weeks from the 14th on."""
+    clock.set("2026-09-10T00:00:00")
+    used(client, "1", "2026-09-05T00:00:00Z", 500)
+    close(client)
+    clock.set(recorded)
+    if recorded > "2026-10":
+        close(client)
+    change = {"at": "2026-09-11T00:00:00Z", "cycle": {"interval": "week"}}
+    assert client.post("/v1/subscriptions/s/changes", json=change).status_code == 201
+    clock.set("2026-12-02T00:00:00")
+    used(client, "2", "2026-09-12T00:00:00Z", 100)
+    close(client)
+    sums: dict[tuple[str, str], Decimal] = {}
+    for run in client.get("/v1/rating-runs").json()["items"]:
+        for _, price, period, amount in billed(client, run):
+            sums[price, period] = sums.get((price, period), Decimal(0)) + amount
+    assert {key: amount for key, amount in sums.items() if key[1] < "2026-09-21" and amount} == {
+        ("fee", "2026-09-01/2026-09-11"): Decimal(10),
+        ("tokens", "2026-09-01/2026-09-11"): Decimal(5),
+        ("fee", "2026-09-11/2026-09-14"): Decimal("12.86"),  # 30 x 3/7
+        ("tokens", "2026-09-11/2026-09-14"): Decimal(1),
+        ("fee", "2026-09-14/2026-09-21"): Decimal(30),
+    }
+    assert not any(amount for key, amount in sums.items() if "/" not in key[1])  # months are given back whole
+    for run in client.get("/v1/rating-runs").json()["items"]:
+        assert client.post(f"/v1/rating-runs/{run['id']}/verify").json()["result"] == "equal"
+
+
 def test_backdated_changes_of_closed_periods_are_posted(client: httpx2.Client, clock: Clock) -> None:
     month_closed(client, clock)
     assert client.post(

@@ -153,6 +153,33 @@ def test_periods_follow_the_interval_the_anchor_and_the_time_zone(sold: httpx2.C
     assert change["effective_at"] == "2026-10-30T23:00:00Z"
 
 
+def test_another_billing_cycle_cuts_the_period_that_it_comes_into(sold: httpx2.Client) -> None:
+    """What is left out of it stays as it was: years counted as the months were, and then two of them from there on."""
+    both = changed(
+        sold,
+        {"at": "2026-10-11T00:00:00Z", "cycle": {"interval": "year"}},
+        {"at": "2026-10-21T00:00:00Z", "cycle": {"intervals": 2, "anchor": "change"}},
+    )
+    assert [(c["item"], c["interval"], c["intervals"], c["anchor"]) for c in both] == [
+        (None, "year", 1, None),
+        (None, "year", 2, "2026-10-21T00:00:00Z"),
+    ]
+    found = timeline(sold)
+    assert (found["interval"], found["intervals"], found["anchor"]) == ("year", 1, None)
+    assert [found[name]["period"] for name in ("current_period", "next_period")] == [
+        "2026-10-11/2026-10-21",
+        "2026-10-21/2028-10-21",
+    ]
+    assert [(s["interval"], s["intervals"], s["to"]) for s in found["segments"]] == [
+        ("month", 1, "2026-10-11T00:00:00Z"),
+        ("year", 1, "2026-10-21T00:00:00Z"),
+        ("year", 2, None),
+    ]
+    [calendar] = changed(sold, {"at": "period_end", "cycle": {"interval": "quarter", "anchor": "calendar"}})
+    assert calendar["effective_at"] == "2026-10-21T00:00:00Z"
+    assert timeline(sold)["next_period"]["period"] == "2026-10-21/2027-01-01"
+
+
 def test_other_prices_stand_in_for_those_of_the_plan(sold: httpx2.Client) -> None:
     changed(sold, {"at": "now", "prices": {"fee": "tokens/big"}})
     changed(sold, {"at": "period_end", "prices": {}})
@@ -175,6 +202,13 @@ def test_other_prices_stand_in_for_those_of_the_plan(sold: httpx2.Client) -> Non
         pytest.param({"at": "now", "prices": {"fee": "euro"}}, "'euro' is in EUR and cannot stand in", id="a currency"),
         pytest.param({"at": "now", "plan": "free", "state": "active"}, "give `item` for both", id="of all and of one"),
         pytest.param({"at": "now", "plna": "free"}, "plna", id="an unknown field"),
+        pytest.param({"at": "now", "cycle": {}}, "it changes nothing", id="no cycle"),
+        pytest.param({"at": "now", "cycle": {"anchor": "soon"}}, "anchor", id="no anchor"),
+        pytest.param(
+            {"at": "now", "item": "extra", "cycle": {"interval": "day"}},
+            "of the whole subscription",
+            id="not of an item",
+        ),
     ],
 )
 def test_a_change_that_makes_no_sense_is_refused_with_all_others(

@@ -79,6 +79,17 @@ def test_what_an_allowance_of_a_plan_cannot_be_is_refused(allowance: dict[str, A
     assert problems({}, **allowance) == [f"plans.plan.allowances.a.{place}"]
 
 
+def test_a_price_with_a_window_is_in_no_allowance_that_rolls_over() -> None:
+    assert problems({"window": YEAR}, rollover_maximum=5) == ["plans.plan.allowances.a.prices[0]"]
+    assert parsed({"window": YEAR}, window=YEAR).plans["plan"].allowances["a"].rollover_maximum == 0
+    assert parsed({"on_change": "continue"}, rollover_maximum=5).prices["p"].goes_on  # within a period alone
+
+
+def test_only_a_plan_adjusts_all_items() -> None:
+    least = {"kind": "minimum", "amount": "5", "items": "all"}
+    assert problems({"versions": [{**TIERS, "adjust": [least]}]}) == ["prices.p.versions[0].adjust[0].items"]
+
+
 def test_versions_with_the_same_steps_may_go_on() -> None:
     later = {**TIERS, "free_units": 5, "effective_from": "2026-10-15"}
     assert parsed({"on_change": "continue", "versions": [{**TIERS, "free_units": "0"}, later]}).prices["p"].goes_on

@@ -77,6 +77,19 @@ def test_the_order_of_a_scope_does_not_change_the_version() -> None:
     assert load_catalog(document(a=one)).version == load_catalog(document(a=other)).version
 
 
+@pytest.mark.parametrize(("by", "first", "last"), [("days", "22", "4"), ("30_days", "21", "4"), ("seconds", "22", "4")])
+def test_a_prorated_credit_is_granted_for_the_part_of_the_period(by: str, first: str, last: str) -> None:
+    """31 or 30 a month: from 10 October to 5 December; 22 of 31 days, by even months 21 of 30."""
+    begins, ends = datetime(2026, 10, 10, tzinfo=UTC), datetime(2026, 12, 5, tzinfo=UTC)
+    terms = subscription_frame([Subscription("s", "c", ("c",), "pro", "UTC", begins, ends)])
+    amount = "30" if by == "30_days" else "31"
+    book = compile_catalog(load_catalog(document(own={"units": amount, "prorate": by}, all={"units": amount})))
+    grants = plan_grants(book.credits, terms, Month(2026, 10), Month(2026, 12)).sort("grant")
+    assert grants.filter(pl.col("grant").str.contains("/all/"))["amount"].to_list() == [Decimal(amount)] * 3
+    own = grants.filter(pl.col("grant").str.contains("/own/"))["amount"].to_list()
+    assert own == [Decimal(first), Decimal(amount), Decimal(last)]
+
+
 def test_a_plan_grants_in_each_period_of_the_customers_own_calendar() -> None:
     credits = {
         "monthly": {"amount": "5", "lasts_periods": 2, "rollover_maximum": "3"},

@@ -47,6 +47,22 @@ def test_subscriptions_and_parents_are_imported(run: Run, data: Path, tmp_path: 
     assert "paid by group" in run("subscriptions", "show", "s", "--data", data).out
 
 
+def test_another_billing_cycle_is_shown(run: Run, data: Path) -> None:
+    def change(*options: str) -> Any:
+        return run("subscriptions", "change", "acme-pro", *options, "--data", data)
+
+    assert "billed every 2 years from 2027-03-01" in change(
+        "--at", "2027-03-01", "--interval", "year", "--intervals", "2", "--anchor", "change"
+    ).err  # fmt: skip
+    assert change("--at", "2028-03-01", "--anchor", "calendar").code == 0
+    shown = run("subscriptions", "show", "acme-pro", "--data", data, "--json").json
+    assert [(s["interval"], s["intervals"], s["anchor"]) for s in shown["segments"]] == [
+        ("month", 1, None),
+        ("year", 2, "2027-03-01T00:00:00Z"),
+        ("year", 2, None),
+    ]
+
+
 def test_a_subscription_is_changed_and_shown(run: Run, data: Path) -> None:
     def change(*options: str) -> list[dict[str, Any]]:
         ran = run("subscriptions", "change", "acme-pro", *options, "--data", data, "--json")

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from rating.catalog import compile_catalog, load_catalog
-from rating.core.cycles import CYCLE, billing_periods
+from rating.core.cycles import CYCLE_SPAN, billing_periods
 from rating.core.rating import Rated, rate
 from rating.core.schema import SUBJECT
 from rating.core.service_periods import Due
@@ -39,6 +39,9 @@ class Change(NamedTuple):
     plan: str | None = None
     seats: int | None = None
     state: str | None = None
+    interval: str | None = None  # with `intervals` and `anchor` another billing cycle
+    intervals: int | None = None
+    anchor: datetime | None = None
 
 
 class Agreed(NamedTuple):
@@ -79,7 +82,7 @@ def cut(
     """The periods that have an instant on [`since`, `until`)."""
     unit, count = interval
     cycle = {"subscription": "s", "time_zone": zone, "interval": unit, "intervals": count, "anchor": anchor}
-    found = billing_periods(pl.DataFrame([cycle], schema=CYCLE), since, until)
+    found = billing_periods(pl.DataFrame([cycle], schema=CYCLE_SPAN), since, until)
     return found.select("period_start", "period_end").rows()
 
 
@@ -119,11 +122,12 @@ def _frame(schema: pl.Schema, rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame
 def due(
     catalog: Document, agreed: Iterable[Agreed], until: datetime, events: Iterable[Mapping[str, Any]] = ()
 ) -> Rated:
-    """All that has become due of the subscriptions by `until`."""
+    """All that has become due of the subscriptions by `until`; of one that has ended when it did."""
     known = list(agreed)
     loaded = load_catalog(catalog)
     terms = subscriptions(known)
     subjects = pl.DataFrame([(key, key) for key in sorted({one.key for one in known})], schema=SUBJECT, orient="row")
     usage = interned(usage_frame(events, loaded.declared_properties()))
     since = min([until, *(one.starts_at for one in known)]) - timedelta(days=1)
-    return rate(usage, subjects, terms, compile_catalog(loaded, terms["plan"]), Due(since, until))
+    ended = Due(since, until, final_bill="at_end")
+    return rate(usage, subjects, terms, compile_catalog(loaded, terms["plan"]), ended)

@@ -41,7 +41,11 @@ def catalog_of(case: Case) -> Document:
         usage = {f"{code}.{charge['metric']}": _usage(charge) for charge in charges}
         meters |= {charge["metric"]: _meter(charge) for charge in charges}
         own = {**usage, **fixed, **({} if has_fee_item(plan) else fee)}
-        adjust = [_minimum(plan["minimum_commitment_cents"])] if "minimum_commitment_cents" in plan else []
+        adjust = (
+            [{**_minimum(plan["minimum_commitment_cents"]), "items": "all"}]
+            if "minimum_commitment_cents" in plan
+            else []
+        )
         plans[code] = {"currency": case["currency"], "prices": sorted(own), "adjust": adjust}
         plans[f"{code}.fee"] = {"currency": case["currency"], "prices": sorted(fee)}
         prices |= {**fee, **usage, **fixed}
@@ -156,18 +160,15 @@ class Known:
         return at if day in begins else midnight(day + timedelta(days=1), zone)
 
     def _change(self, step: Case) -> None:
-        """A dearer plan holds at once, a cheaper one from the next period on; another interval is a subscription of
-        its own, with the same anchor."""
+        """A dearer plan holds at once, a cheaper one from the next period on; another interval is another billing cycle
+        with the same anchor."""
         one = self.agreed[self.codes[step["subscription"]]]
         old, new, at = self.plan(one.plan), self.plan(step["plan"]), instant(step)
         if yearly(new) < yearly(old):
             [at] = [end for start, end in cut(one.anchor, one.interval, at, at + timedelta(seconds=1), one.zone)]
-        if new["interval"] != old["interval"]:
-            self._end(step, at)
-            self._subscribe(step, at, one.anchor)
-        else:
-            changes = (*one.changes, Change(at, plan=new["code"]))
-            self.agreed[one.key] = one._replace(changes=changes)
+        interval, intervals = INTERVALS[new["interval"]]
+        change = Change(at, plan=new["code"], interval=interval, intervals=intervals, anchor=one.anchor)
+        self.agreed[one.key] = one._replace(changes=(*one.changes, change))
 
     def period_end(self, at: datetime) -> datetime:
         """Of the period that a subscription is in, the last instant."""

@@ -59,12 +59,12 @@ def first_of(terms: Terms) -> date:
 
 
 def items(terms: Terms) -> Iterator[Item]:
-    """What falls due: in advance where a part begins, in arrears where its period ends."""
+    """What falls due: in advance where a part begins, in arrears where it ends."""
     months, following = MONTHS[terms.period], first_of(terms)
     start, begins = terms.start, months_later(following, -months)
     while start <= BY and (terms.days is None or start < terms.start + timedelta(days=terms.days)):
         end = min(following, terms.end() or following)
-        if start < end and (terms.when == "in_advance" or following <= BY):
+        if start < end and (terms.when == "in_advance" or end <= BY):
             yield start, end, Fraction((end - start).days, (following - begins).days)
         start = begins = following
         following = moved(months_later(following, months), terms.billing_day)

@@ -130,15 +130,9 @@ def catalog_of(plans: set[str]) -> Document:
 
 
 def target_of(case: Case) -> datetime | None:
-    """By when. What is owed in arrears of a period in which the subscription ends falls due when the period is over."""
-    target, end = case["dates"].get("target"), case["dates"]["end"]
-    if target is None:
-        return None
-    if case["price"]["billing_mode"] == "IN_ARREAR" and end is not None and end <= target:
-        agreed = subscription(case)
-        periods = cut(agreed.anchor, agreed.interval, agreed.starts_at, midnight(end))
-        return max([midnight(target), *(last for _, last in periods)])
-    return midnight(target)
+    """By when."""
+    target = case["dates"].get("target")
+    return None if target is None else midnight(target)
 
 
 def targets_of(case: Case) -> list[datetime]:

@@ -43,8 +43,6 @@ def why_left_out(case: Case) -> str | None:
         return "invoices when usage reaches an amount"
     if any(charge.get("prorated") for charge in charges):
         return "levels by the day"
-    if any({"trial_days", "minimum_commitment_cents"} <= plan.keys() for plan in case["plans"]):
-        return "a commitment over several items"
     if not any(wanted for step in case["timeline"] for wanted in expectations(case, step)):
         return "taxes: invoices"
     return None
@@ -96,16 +94,16 @@ def lines_by(known: Known, until: datetime) -> pl.DataFrame:
 
 
 def fallen_due(step: Case, known: Known) -> pl.DataFrame:
-    """CHARGE_LINE of all that has fallen due at a step. What ends with a plan or a subscription falls due there at
-    once; here when the billing period is over."""
+    """CHARGE_LINE of all that has fallen due at a step. What ends with a plan falls due there at once; here when the
+    billing period is over. The day on which a subscription ends is over."""
     at, zone = instant(step), known.case["timezone"]
+    if step["do"] == "terminate":
+        return lines_by(known, midnight(local_date(at, zone) + timedelta(days=1), zone))
     now = lines_by(known, at)
-    if step["do"] not in ("terminate", "change_plan"):
+    if step["do"] != "change_plan":
         return now
     later = lines_by(known, known.period_end(at)).join(now, on="line", how="anti")
-    end_of_day = midnight(local_date(at, zone) + timedelta(days=1), zone)
-    is_over = pl.col("service_end") <= (at if step["do"] == "change_plan" else end_of_day)
-    return pl.concat([now, later.filter(is_over)])
+    return pl.concat([now, later.filter(pl.col("service_end") <= at)])
 
 
 def bills(case: Case) -> Iterator[Billed]:

@@ -13,8 +13,11 @@ from typing import Any
 
 import pytest
 
+from rating.catalog import compile_catalog, load_catalog
+from rating.core.credits.plans import plan_grants
+from rating.core.periods import parse_month
 from rating.core.restating import posted
-from tests.conformance.agreed import Agreed, Change, Document, due, midnight
+from tests.conformance.agreed import Agreed, Change, Document, due, midnight, subscriptions
 from tests.conformance.bills import billed, event, sum_meter
 from tests.conftest import SHARED, shared_path
 
@@ -22,7 +25,6 @@ OPENMETER, FLEXPRICE = "cases/openmeter_rating.json", "cases/flexprice_rating.js
 BY = {"day": "days", "second": "seconds"}
 LEFT_OUT = {
     "credit_cap": "what was given back by hand",
-    "credit_proration": "credits that are granted for a part of a period",
 }
 NOTHING = Decimal(0)
 Case = dict[str, Any]
@@ -139,11 +141,24 @@ def test_days_are_those_of_the_calendar(case: Case) -> None:
     assert sum(lines["amount"], NOTHING) == Decimal(case["expected"]["days"])
 
 
+@pytest.mark.parametrize("case", cases(FLEXPRICE, "credit_proration"))
+def test_a_credit_is_granted_for_the_rest_of_the_period(case: Case) -> None:
+    """In the month that contains the period's start. A plan that begins when it is over grants nothing."""
+    credit = {"amount": case["credits"], "prorate": BY[f"{case['strategy']}"]}
+    document = catalog_of({"p": "0"}, case["currency"])
+    document["plans"]["p"]["credits"] = {"c": credit}
+    start, month = at(case["at"]), parse_month(case["period"][0][:7])
+    grants = plan_grants(
+        compile_catalog(load_catalog(document)).credits, subscriptions([Agreed("s", "p", start)]), month, month
+    )
+    assert sum(grants["amount"], NOTHING) == Decimal(case["expected"]["credits"])
+
+
 @pytest.mark.parametrize(
     ("file", "kinds"),
     [
         (OPENMETER, ("proration", "invoice_total")),
-        (FLEXPRICE, ("proration", "line_item_proration", "day_count", *LEFT_OUT)),
+        (FLEXPRICE, ("proration", "line_item_proration", "day_count", "credit_proration", *LEFT_OUT)),
     ],
 )
 def test_every_case_is_tried_or_left_out_by_its_kind(file: str, kinds: Sequence[str]) -> None:

@@ -31,8 +31,18 @@ def adjust(
                 _take(found, shown, (subscription.key, name, place), _for_part(rule, subscription, month), price)
         plan = document["plans"][subscription.plan]
         for place, rule in enumerate(plan.get("adjust", [])):
-            _take(found, shown, (subscription.key, None, place), _for_part(rule, subscription, month), plan)
+            if rule.get("items") != "all":  # those are taken of all items together (timelines.py)
+                _take(found, shown, (subscription.key, None, place), _for_part(rule, subscription, month), plan)
     return found
+
+
+def change_of(
+    rule: Any, shown: Iterable[tuple[str | None, bool, Decimal]], subscription: Subscription, month: str | Period
+) -> Decimal:
+    """What a rule of a plan adds to lines: the price of each, whether it is a fee, and what it is rounded to."""
+    found: dict[AdjustmentKey, Decimal] = {}
+    _take(found, [*shown], ("", None, 0), _for_part(rule, subscription, month), {"currency": "USD"})
+    return found.get(("", None, 0), Decimal(0))
 
 
 def _for_part(rule: Any, subscription: Subscription, month: str | Period) -> Any:

@@ -1,7 +1,7 @@
 """Billing cycles: plain loops over `datetime`, from the anchor on."""
 
 from calendar import monthrange
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -63,3 +63,14 @@ def _name(cycle: Cycle, start: datetime, end: datetime) -> str:
     if (cycle.interval, cycle.intervals, cycle.anchor) == ("month", 1, None):
         return f"{first:%Y-%m}"
     return f"{first:%Y-%m-%d}/{last:%Y-%m-%d}"
+
+
+def cut(period: Period, cycle: Cycle, start: datetime, end: datetime) -> Period | None:
+    """What of a period of a cycle is left where that holds on [`start`, `end`) only."""
+    first, last = max(period.start, start), min(period.end, end)
+    if first >= last:
+        return None
+    if (first, last) == (period.start, period.end):
+        return replace(period, anchor=cycle.anchor)
+    days = "/".join(f"{at.astimezone(ZoneInfo(cycle.time_zone)):%Y-%m-%d}" for at in (first, last))
+    return Period(days, first, last, (period.start, period.end), cycle.anchor)

@@ -5,7 +5,7 @@ and no amounts that are rounded event by event.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -41,7 +41,7 @@ def lines_before(
     """The lines of each of these months, or stretches, the first one first; without a window of those of the period."""
     if isinstance(month, Period):
         for stretch, period in subscription.before:
-            if _window_of(window, subscription, period) == _window_of(window, subscription, month):
+            if _window_start(window, subscription, period) == _window_start(window, subscription, month):
                 yield count(document, events, [stretch], period)
         return
     if window is None:
@@ -52,13 +52,13 @@ def lines_before(
             yield count(document, events, [subscription], earlier)
 
 
-def _window_of(window: Any, subscription: Subscription, period: Period) -> Period:
-    """The window in which a period begins."""
+def _window_start(window: Any, subscription: Subscription, period: Period) -> datetime:
+    """Of the window in which a period begins."""
     if window is None or window["interval"] == "period":
-        return period
-    cycle = Cycle(subscription.time_zone, window["interval"], window.get("intervals", 1), subscription.anchor)
+        return period.start
+    cycle = Cycle(subscription.time_zone, window["interval"], window.get("intervals", 1), period.anchor)
     [found] = periods(cycle, period.start, period.start + timedelta(microseconds=1))
-    return found
+    return found.start
 
 
 def amounts(

@@ -30,17 +30,19 @@ class Subscription:
     seats: Decimal = Decimal(1)
     seats_at_end: Decimal = Decimal(1)
     began_at: datetime | None = None  # when it was first charged for, where it did not begin with it
-    anchor: datetime | None = None
+    prices_before: frozenset[str] | None = None  # of the plan that it comes from, where it begins with a change of that
     before: "tuple[tuple[Subscription, Period], ...]" = ()  # the stretches of the same item in front of it
 
 
 @dataclass(frozen=True)
 class Period:
-    """A billing period that is no month of the calendar."""
+    """A billing period that is no month of the calendar; a part of a `whole` one where the cycle changes within it."""
 
     name: str
     start: datetime
     end: datetime
+    whole: tuple[datetime, datetime] | None = None
+    anchor: datetime | None = None  # of its cycle
 
     def __str__(self) -> str:
         return self.name

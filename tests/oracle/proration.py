@@ -20,7 +20,8 @@ def prorated(amount: Decimal, by: str | None, subscription: Subscription, month:
 def part_of(by: str, subscription: Subscription, month: str | Period) -> tuple[int, int]:
     """How long the subscription is served in the month, and how long the month is."""
     zone = subscription.time_zone
-    spans = served(subscription, month), month_bounds(month, zone)
+    whole_period = month.whole if isinstance(month, Period) and month.whole else month_bounds(month, zone)
+    spans = served(subscription, month), whole_period
     part, whole = (_length(by, *bounds, zone) for bounds in spans)
     return (part, whole) if whole else part_of("days", subscription, month)  # the 31st alone is none of 30 days
 

@@ -11,17 +11,18 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
-from tests.oracle.adjustments import adjust
+from tests.oracle.adjustments import adjust, change_of
 from tests.oracle.arithmetic import rounded
-from tests.oracle.cycles import Cycle, periods
+from tests.oracle.cycles import Cycle, cut, periods
 from tests.oracle.lines import Document, Event, Key, Line, Period, Subscription, id_of, line_id
 from tests.oracle.prices import plan_prices, version_at
 from tests.oracle.run import rate
 from tests.oracle.usage import month_bounds
 
-Change = Mapping[str, Any]  # at; item, plan, seats, state, prices: what it does not say stays as it was
+Change = Mapping[str, Any]  # at; item, plan, seats, state, prices, cycle: what it does not say stays as it was
 Bounds = tuple[datetime, datetime]
 _EVER = datetime(9999, 1, 1, tzinfo=UTC)
+_BEFORE_ALL = datetime(1, 1, 3, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,13 @@ class Timeline:
     changes: Sequence[Change] = ()
 
     @property
-    def cycle(self) -> Cycle:
-        return Cycle(self.time_zone, self.interval, self.intervals, self.anchor)
+    def cycles(self) -> list[tuple[datetime, Cycle]]:
+        """Since when it has which cycle; what was agreed at first since ever."""
+        found = [(_BEFORE_ALL, Cycle(self.time_zone, self.interval, self.intervals, self.anchor))]
+        for change in sorted(self.changes, key=lambda change: change["at"]):
+            if change.get("cycle"):
+                found.append((change["at"], Cycle(self.time_zone, **change["cycle"])))
+        return [one for one, other in zip(found, [*found[1:], None], strict=True) if other is None or one[0] < other[0]]
 
 
 @dataclass(frozen=True)
@@ -92,25 +98,58 @@ def bill_of_month(document: Document, events: Iterable[Event], timelines: Iterab
     events, found = list(events), {}
     for timeline in timelines:
         first, last = (at.astimezone(UTC) for at in month_bounds(month, timeline.time_zone))
-        for period in periods(timeline.cycle, first, last):
+        for period in billing_periods(timeline, first, last):
             if first < period.end <= last:
                 found |= _bill(document, events, timeline, period)
     return found
 
 
 def bill_of_due(
-    document: Document, events: Iterable[Event], timelines: Iterable[Timeline], after: datetime, until: datetime
+    document: Document,
+    events: Iterable[Event],
+    timelines: Iterable[Timeline],
+    after: datetime,
+    until: datetime,
+    final_bill: str = "period_end",
 ) -> Bill:
     """The lines of the billing periods that end on (`after`, `until`], and what of those that have begun is owed in
-    advance; nothing was billed before."""
+    advance; nothing was billed before. With `at_end` a period ends, too, when the subscription has ended in it."""
     events, found = list(events), {}
     for timeline in timelines:
-        for period in periods(timeline.cycle, after, until + timedelta(microseconds=1)):
-            if after < period.end <= until:
+        for period in billing_periods(timeline, after, until + timedelta(microseconds=1)):
+            ends = {period.end, end_within(timeline, period) if final_bill == "at_end" else period.end}
+            if any(after < end <= until for end in ends):
                 found |= _bill(document, events, timeline, period)
             elif period.end > until:
                 found |= _bill(_in_advance(document), [], timeline, period, until)
     return found
+
+
+def end_within(timeline: Timeline, period: Period) -> datetime:
+    """When the subscription ends in a period, for the rest of it; else the end of the period."""
+    changes = {change["at"] for item in items(timeline) for change in _changes(timeline, item)}
+    cuts = sorted(at for at in changes if period.start <= at < period.end)
+    charged = [end for item in items(timeline) for _, end, _ in parts(timeline, item, period.start, period.end)]
+    for at in cuts:
+        later = [terms_at(timeline, item, one) for item in items(timeline) for one in cuts if one >= at]
+        has_ended = all(terms is None or terms.state == "ended" for terms in later)
+        if has_ended and charged and at >= max(charged):
+            return at
+    return period.end
+
+
+def billing_periods(timeline: Timeline, since: datetime, until: datetime) -> list[Period]:
+    """Those that have an instant on [`since`, `until`): where the cycle changes, one ends and another begins."""
+    found: list[Period] = []
+    for (start, cycle), (end, _) in pairwise([*_merged(timeline.cycles), (_EVER, None)]):
+        if cycle is not None and max(since, start) < min(until, end):
+            every = [cut(one, cycle, start, end) for one in periods(cycle, max(since, start), min(until, end))]
+            found += [one for one in every if one is not None]
+    return found
+
+
+def _merged(cycles: Sequence[tuple[datetime, Cycle]]) -> list[tuple[datetime, Cycle]]:
+    return [one for place, one in enumerate(cycles) if place == 0 or cycles[place - 1][1] != one[1]]
 
 
 def items(timeline: Timeline) -> list[str]:
@@ -181,20 +220,48 @@ def _bill(
     document: Document, events: list[Event], timeline: Timeline, period: Period, known_until: datetime = _EVER
 ) -> Bill:
     found: Bill = {}
+    wholes: list[Subscription] = []
     for item in items(timeline):
         before = _before(document, timeline, item, period)
         for stretch in stretches(timeline, item, period, known_until):
-            stretch.parts = [replace(part, anchor=timeline.anchor, before=tuple(before)) for part in stretch.parts]
+            own = {"before": tuple(before), "prices_before": _prices_before(document, timeline, stretch)}
+            stretch.parts = [replace(part, **own) for part in stretch.parts]
             found |= _bill_of_stretch(_with_prices(document, stretch), events, stretch, period)
             before.append((stretch.whole, period))
+            wholes.append(stretch.whole)
+    for place in range(max((len(plan.get("adjust", [])) for plan in document["plans"].values()), default=0)):
+        changes = [_over_all_items(document, found, whole, period, place) for whole in wholes]
+        found |= {identity: line for change in changes for identity, line in change.items()}
     return found
+
+
+def _over_all_items(document: Document, bill: Bill, whole: Subscription, period: Period, place: int) -> Bill:
+    """What a plan adds for all items of the subscription that have lines since the stretch began."""
+    plan = document["plans"][whole.plan]
+    rules = plan.get("adjust", [])
+    if place >= len(rules) or rules[place].get("items") != "all":
+        return {}
+    since = [line for line in bill.values() if whole.starts_at <= line.served[0] < (whole.ends_at or _EVER)]
+    shown = [(line.price, line.kind == "fee", line.rounded) for line in since]
+    amount = change_of(rules[place], shown, whole, period)
+    return _line_of_rule(plan, rules[place], place, amount, whole, period) if amount else {}
+
+
+def _prices_before(document: Document, timeline: Timeline, stretch: Stretch) -> frozenset[str] | None:
+    """Those of the plan that an item was on before, where a stretch begins with another."""
+    first = stretch.parts[0]
+    earlier = [terms for _, _, terms in parts(timeline, first.item, timeline.starts_at, first.starts_at)]
+    if not earlier or (earlier[-1].plan, earlier[-1].prices) == (first.plan, stretch.prices):
+        return None
+    names = plan_prices(document, earlier[-1].plan)
+    return frozenset(earlier[-1].prices.get(name, name) for name in names)
 
 
 def _before(document: Document, timeline: Timeline, item: str, period: Period) -> list[tuple[Subscription, Period]]:
     """The stretches of the billing periods in front of one, where that matters."""
     if not any("window" in owner for owner in (*document["prices"].values(), *_allowances(document))):
         return []
-    earlier = periods(timeline.cycle, timeline.starts_at, period.start)
+    earlier = billing_periods(timeline, timeline.starts_at, period.start)
     return [(stretch.whole, one) for one in earlier for stretch in stretches(timeline, item, one)]
 
 
@@ -227,12 +294,18 @@ def _adjusted(document: Document, lines: Mapping[Key, Line], whole: Subscription
         owner = document["prices"][price] if price else document["plans"][whole.plan]
         version = version_at(owner, whole.starts_at) if price else None
         rule = (owner if version is None else owner["versions"][version])["adjust"][place]
-        told = {"kind": rule["kind"], "price": price, "price_version": version, "adjustment": place, "group": "{}"}
-        shown = rounded(amount, owner["currency"], owner.get("rounding"))
-        served = whole.starts_at, whole.ends_at or _EVER
-        identity = line_id(whole, period, whole.starts_at, **told)
-        found[identity] = Billed(whole.item, rule["kind"], price, served, amount, shown)
+        found |= _line_of_rule(owner, rule, place, amount, whole, period, price=price, price_version=version)
     return found
+
+
+def _line_of_rule(
+    owner: Any, rule: Any, place: int, amount: Decimal, whole: Subscription, period: Period, **told: Any
+) -> Bill:
+    """The line of an adjustment of a price or a plan."""
+    shown = rounded(amount, owner["currency"], owner.get("rounding"))
+    served = whole.starts_at, whole.ends_at or _EVER
+    identity = line_id(whole, period, whole.starts_at, **told, kind=rule["kind"], adjustment=place, group="{}")
+    return {identity: Billed(whole.item, rule["kind"], told.get("price"), served, amount, shown)}
 
 
 def _with_prices(document: Document, stretch: Stretch) -> Document:

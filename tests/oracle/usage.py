@@ -59,7 +59,7 @@ def _charge_fee(
     lines: dict[Key, Line], subscription: Subscription, name: str, price: Any, bounds: tuple[datetime, datetime]
 ) -> None:
     start, end = bounds
-    if price["model"] == "one_time" and (subscription.began_at or subscription.starts_at) != start:
+    if price["model"] == "one_time" and not _is_owed_once(subscription, name, price, start):
         return
     is_at_end = price.get("due") == "in_arrears"
     version = version_at(price, end - timedelta(microseconds=1) if is_at_end else start)
@@ -68,6 +68,13 @@ def _charge_fee(
     line = lines[subscription.key, name, version, None, None, "{}"] = Line(gathered=0)
     if price.get("per") == "seat":
         line.counted.append(Counted(start, 0, subscription.seats_at_end if is_at_end else subscription.seats, {}))
+
+
+def _is_owed_once(subscription: Subscription, name: str, price: Any, start: datetime) -> bool:
+    if (subscription.began_at or subscription.starts_at) == start:
+        return True
+    before, is_brought = subscription.prices_before, price.get("due") == "with_plan"
+    return is_brought and subscription.starts_at == start and before is not None and name not in before
 
 
 def _charge_unused(lines: dict[Key, Line], subscription: Subscription, name: str, price: Any, at: datetime) -> None:

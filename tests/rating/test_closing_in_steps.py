@@ -13,7 +13,7 @@ from rating.catalog import Catalog
 from rating.core.lines import CHARGE_LINE
 from rating.core.rating import rate
 from rating.core.restating import posted
-from rating.core.service_periods import AGAIN, Due, billed_periods, service_periods
+from rating.core.service_periods import AGAIN, Due, FinalBill, billed_periods, service_periods
 from tests.timeline_strategies import CATALOG, LONG_CATALOG, Example, examples, frames, run
 
 _FEW = settings(max_examples=max(settings().max_examples // 14, 1))
@@ -60,20 +60,26 @@ def closings(draw: st.DrawFn) -> Closing:
     )
 
 
-@pytest.mark.parametrize("catalog", [CATALOG, LONG_CATALOG], ids=["periods", "windows"])
+@pytest.mark.parametrize(
+    ("catalog", "final_bill"),
+    [(CATALOG, "period_end"), (LONG_CATALOG, "period_end"), (CATALOG, "at_end")],
+    ids=["periods", "windows", "final bills"],
+)
 @_FEW
 @given(closing=closings())
-def test_closing_in_steps_sums_to_one_run_of_all(catalog: Catalog, closing: Closing) -> None:
+def test_closing_in_steps_sums_to_one_run_of_all(catalog: Catalog, final_bill: FinalBill, closing: Closing) -> None:
     billed = CHARGE_LINE.to_frame()
     for step, (after, until) in enumerate(pairwise(closing.edges)):
         now = closing.known(step)
         known = frames(now.timelines, now.events, catalog)
-        due = closed_and_again(known[2], billed, Due(after, until), closing.edges[0])
+        span = Due(after, until, final_bill=final_bill)
+        due = closed_and_again(known[2], billed, span, closing.edges[0])
         lines = rate(*known, due).lines
         billed = pl.concat([billed, posted(lines, billed)])
         assert billed["line"].is_unique().all()
         assert posted(lines, billed).is_empty()  # the same again finds nothing
-    together = run(closing.known(len(closing.edges) - 2), Due(closing.edges[0], closing.edges[-1]), catalog).lines
+    every = Due(closing.edges[0], closing.edges[-1], final_bill=final_bill)
+    together = run(closing.known(len(closing.edges) - 2), every, catalog).lines
     assert sums(billed).join(sums(together), on="line", how="full", nulls_equal=True).filter(differs()).is_empty()
 
 
@@ -83,7 +89,7 @@ def closed_and_again(subscriptions: pl.DataFrame, billed: pl.DataFrame, due: Due
     before = billed_periods(subscriptions, since, due).select(AGAIN.names())
     again = pl.concat([before, billed.select(AGAIN.names())]).unique().join(fallen, on=AGAIN.names(), how="anti")
     both = replace(due, again=again)
-    apart = [service_periods(subscriptions, one) for one in (due, Due(due.until, due.until, again))]
+    apart = [service_periods(subscriptions, one) for one in (due, replace(both, after=due.until))]
     order = ["subscription", "item", "period_start", "from", "part"]
     assert service_periods(subscriptions, both).equals(pl.concat(apart).sort(order))
     return both

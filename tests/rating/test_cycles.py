@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rating.core.cycles import BILLING_PERIOD, CYCLE, billing_periods
+from rating.core.cycles import BILLING_PERIOD, CYCLE_SPAN, billing_periods
 
 on = datetime.fromisoformat
 
@@ -42,7 +42,7 @@ def start(anchor: datetime | None, interval: str, count: int, zone: str) -> date
 def cut(
     zone: str, interval: str, intervals: int, anchor: datetime | None, since: datetime, until: datetime
 ) -> pl.DataFrame:
-    cycles = pl.DataFrame([("s", zone, interval, intervals, anchor)], schema=CYCLE, orient="row")
+    cycles = pl.DataFrame([("s", zone, interval, intervals, anchor, None, None)], schema=CYCLE_SPAN, orient="row")
     return billing_periods(cycles, since, until)
 
 
@@ -112,7 +112,7 @@ def test_a_day_that_the_zone_skipped_has_no_period() -> None:
 
 
 def test_without_cycles_there_are_no_periods() -> None:
-    found = billing_periods(CYCLE.to_frame(), datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC))
+    found = billing_periods(CYCLE_SPAN.to_frame(), datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC))
     assert found.schema == BILLING_PERIOD
     assert found.is_empty()
 

@@ -63,7 +63,8 @@ def test_periods_about_a_hard_instant_are_the_oracles(text: str) -> None:
             .iter_rows()
         }
         for timeline in EVERY:
-            [wanted] = periods(timeline.cycle, instant, instant + timedelta(microseconds=1))
+            [(_, cycle)] = timeline.cycles
+            [wanted] = periods(cycle, instant, instant + timedelta(microseconds=1))
             assert found[timeline.key] == [wanted.name, wanted.start, wanted.end], timeline
 
 

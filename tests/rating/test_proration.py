@@ -19,8 +19,7 @@ WAYS = ["seconds", "days", "30_days"]
 
 def parts(zone: str, start: datetime, end: datetime, pieces: list[tuple[datetime, datetime]]) -> pl.DataFrame:
     rows = [
-        {"time_zone": zone, "period_start": start, "period_end": end, "from": first, "to": last}
-        for first, last in pieces
+        {"time_zone": zone, "whole_start": start, "whole_end": end, "from": first, "to": last} for first, last in pieces
     ]
     return parts_of_periods(pl.DataFrame(rows, schema=SERVICE_PERIOD))
 

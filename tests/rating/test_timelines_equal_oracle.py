@@ -15,7 +15,7 @@ from rating.catalog import parse_catalog
 from rating.core.periods import parse_month
 from rating.core.proration import parts_of_periods
 from rating.core.rating import Rated
-from rating.core.service_periods import SERVICE_PERIOD, Due, service_periods
+from rating.core.service_periods import SERVICE_PERIOD, Due, FinalBill, service_periods
 from tests import oracle
 from tests.oracle import timelines as plain
 from tests.timeline_strategies import (
@@ -56,13 +56,16 @@ def test_the_lines_of_a_month_equal_the_oracles(document: oracle.Document, examp
     assert lines_of(run(example, parse_month(example.month), catalog)) == lines_of_oracle(bill)
 
 
+@pytest.mark.parametrize("final_bill", ["period_end", "at_end"])
 @_SOME
 @given(example=examples(), days=st.integers(-40, 40), clock=st.sampled_from([0, 1, 11 * 3_600, 86_399]))
-def test_the_lines_of_what_is_due_equal_the_oracles(example: Example, days: int, clock: int) -> None:
+def test_the_lines_of_what_is_due_equal_the_oracles(
+    final_bill: FinalBill, example: Example, days: int, clock: int
+) -> None:
     """With what of the periods that have begun is owed in advance."""
     first = datetime.fromisoformat(f"{example.month}-01T00:00:00Z")
-    due = Due(first - timedelta(days=80), first + timedelta(days=days, seconds=clock))
-    bill = oracle.bill_of_due(DOCUMENT, example.events, example.timelines, due.after, due.until)
+    due = Due(first - timedelta(days=80), first + timedelta(days=days, seconds=clock), final_bill=final_bill)
+    bill = oracle.bill_of_due(DOCUMENT, example.events, example.timelines, due.after, due.until, final_bill)
     assert lines_of(run(example, due)) == lines_of_oracle(bill)
 
 
@@ -74,7 +77,7 @@ def test_service_periods_tile_the_time_in_force(example: Example) -> None:
     since, until = first - timedelta(days=90), first + timedelta(days=800)
     served = service_periods(subscription_frame(example.timelines), Due(since, until)).filter(bills="all")
     for timeline in example.timelines:
-        ended = [period for period in plain.periods(timeline.cycle, since, until) if period.end <= until]
+        ended = [period for period in plain.billing_periods(timeline, since, until) if period.end <= until]
         assert all(one.end == other.start for one, other in pairwise(ended))
         for item in plain.items(timeline):
             in_force = [part[:2] for part in plain.parts(timeline, item, ended[0].start, ended[-1].end)]
@@ -100,7 +103,8 @@ def joined(spans: list[tuple[datetime, datetime]]) -> list[tuple[datetime, datet
 @_MOST
 @given(example=examples())
 def test_the_parts_of_a_period_and_its_gaps_sum_to_it(example: Example) -> None:
-    """By each way of counting: what is served, and what is not for a trial, a pause, a late begin or an early end."""
+    """By each way of counting: what is served, and what is not for a trial, a pause, a late begin, an early end, or
+    for another cycle that cuts the period short."""
     first = datetime.fromisoformat(f"{example.month}-01T00:00:00Z")
     frame = subscription_frame(example.timelines)
     served = service_periods(frame, Due(first - timedelta(days=90), first + timedelta(days=400)))
@@ -115,12 +119,12 @@ def test_the_parts_of_a_period_and_its_gaps_sum_to_it(example: Example) -> None:
 
 
 def gaps(served: pl.DataFrame) -> pl.DataFrame:
-    """A row of SERVICE_PERIOD for each part of a period between those of `served`."""
+    """A row of SERVICE_PERIOD for each part of the whole of a period between those of `served`."""
     rows = []
     for _, own in served.group_by(*_ITEM, "period_start"):
         [row, *_] = own.rows(named=True)
-        edges = [row["period_start"], *(at for span in own.sort("from").select("from", "to").rows() for at in span)]
-        edges.append(row["period_end"])
+        edges = [row["whole_start"], *(at for span in own.sort("from").select("from", "to").rows() for at in span)]
+        edges.append(row["whole_end"])
         for start, end in zip(edges[::2], edges[1::2], strict=True):
             if start < end:
                 rows.append({**row, "from": start, "to": end})
@@ -130,7 +134,7 @@ def gaps(served: pl.DataFrame) -> pl.DataFrame:
 @_FEW
 @given(example=examples(), data=st.data())
 def test_a_change_that_changes_nothing_changes_no_line(example: Example, data: st.DataObject) -> None:
-    """Not its id either, whatever it says again: the plan, the seats, the state, the prices, or nothing at all."""
+    """Not its id either, whatever it says again: the plan, the seats, the state, the prices, the cycle, or nothing."""
     first = datetime.fromisoformat(f"{example.month}-01T00:00:00Z")
     split = []
     for timeline in example.timelines:
@@ -148,7 +152,9 @@ def no_ops(timeline: oracle.Timeline, at: datetime, data: st.DataObject) -> list
     terms = plain.terms_at(timeline, item, at)
     if terms is None or at <= timeline.starts_at:
         return []
-    said = {"plan": terms.plan, "seats": terms.seats, "state": terms.state, "prices": terms.prices}
+    *_, cycle = (cycle for since, cycle in timeline.cycles if since <= at)
+    said: dict[str, Any] = {"plan": terms.plan, "seats": terms.seats, "state": terms.state, "prices": terms.prices}
+    said["cycle"] = {"interval": cycle.interval, "intervals": cycle.intervals, "anchor": cycle.anchor}
     names = data.draw(st.sets(st.sampled_from(sorted(said))))
     return [{"at": at, "item": item, **{name: said[name] for name in sorted(names)}}]
 

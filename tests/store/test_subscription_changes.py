@@ -362,7 +362,7 @@ def test_the_frame_of_any_change_is_made_of_what_was_recorded_by_then(url: str) 
         assert current.filter(own).equals(expected)
         assert current.schema == SUBSCRIPTION
         for name in model.terms:
-            _, found = store.subscriptions.timeline(model.key(name))
+            _, found, _ = store.subscriptions.timeline(model.key(name))
             assert found.equals(expected.filter(subscription=model.key(name)))
 
     is_made_of_what_was_recorded()

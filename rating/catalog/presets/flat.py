@@ -1,7 +1,7 @@
 """Fees: an amount that is owed without any usage.
 
     flat: amount, in each billing period; with `prorate`, amount x the served part of it
-    one_time: amount, once
+    one_time: amount, once, or whenever a change brings it
 
 A subscription to a plan of 20.00 USD with a set-up fee of 99.00 USD is charged 119.00 in the period in which it begins,
 and 20.00 in each one after. Prorated by days, a subscription that begins on 15 October is charged 17/31 of 20.00 for
@@ -55,19 +55,17 @@ class FlatPrice(PricePart):
 
 
 class OneTimePrice(PricePart):
-    """A fee that is charged once, in the period in which the subscription begins."""
+    """A fee that is charged once, in the period in which the subscription or the add-on begins."""
 
     model: Literal["one_time"]
+    due: Literal["at_start", "with_plan"] = "at_start"
+    """When it is owed: when the subscription or the add-on begins; `with_plan`: also whenever a change brings a plan
+    that has the fee, from one that does not have it."""
     versions: tuple[FlatVersion, ...] = Field(min_length=1)
-    """The fee and when it changed, oldest first: the version in force when the subscription begins is charged."""
+    """The fee and when it changed, oldest first: the version in force when it is owed is charged."""
 
     per: ClassVar[str] = "subscription"
     prorate: ClassVar[None] = None
-
-    @property
-    def due(self) -> str:
-        """When it is owed: as PLAN_FEE has it."""
-        return "at_start"
 
 
 FeePrice = FlatPrice | OneTimePrice

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 import polars as pl
 
 from rating.core.credits.schema import GRANT, RESET
+from rating.core.money import part
 from rating.core.periods import Month, month_in_zones
-from rating.core.schema import INSTANT
-from rating.core.service_periods import service_periods
+from rating.core.proration import parts_of_periods
+from rating.core.schema import AMOUNT, INSTANT, PAYER, QUANTITY
+from rating.core.service_periods import service_periods, with_payers
 from rating.core.subscriptions import plan_of_variant
 
 
@@ -15,7 +17,8 @@ def plan_grants(credits: pl.DataFrame, subscriptions: pl.DataFrame, first: Month
     """GRANT of the months `first` to `last`, by PLAN_CREDIT and SUBSCRIPTION; id `<subscription>/<credit>/<month>`.
 
     A grant pays what its subscription uses. It is effective from where the subscription is in force in the period, and
-    expires at the end of the last period that it lasts, or with the subscription.
+    expires at the end of the last period that it lasts, or with the subscription. One that is prorated is of the parts
+    of the period in which the plan is in force, rounded half to even at the 9th decimal.
     """
     given = [_of_month(credits, subscriptions, month) for month in _months(first, last)]
     return pl.concat([GRANT.to_frame(), *given]).sort("grant")
@@ -40,7 +43,8 @@ def _of_month(credits: pl.DataFrame, subscriptions: pl.DataFrame, month: Month) 
     ends = subscriptions.group_by("subscription", "item").agg(
         last=pl.when(pl.col("ends_at").is_not_null().all()).then(pl.col("ends_at").max())
     )
-    given = _served(subscriptions, month).with_columns(plan=plan_of_variant()).join(credits, on="plan")
+    served = _served(subscriptions, month)
+    given = _for_parts(with_payers(served).with_columns(plan=plan_of_variant()).join(credits, on="plan"), served)
     given = given.join(ends, on=["subscription", "item"], validate="m:1").unique(
         ["subscription", "credit"], keep="first", maintain_order=True
     )
@@ -56,6 +60,17 @@ def _of_month(credits: pl.DataFrame, subscriptions: pl.DataFrame, month: Month) 
     )
     absent = [pl.lit(None).alias(name) for name in GRANT if name not in named.columns]
     return named.with_columns(absent).select(pl.col(name).cast(dtype) for name, dtype in GRANT.items())
+
+
+def _for_parts(given: pl.DataFrame, served: pl.DataFrame) -> pl.DataFrame:
+    """PLAN_CREDIT by who is given it (`served`), with the `amount` of all parts of the period on the same plan."""
+    if given["by"].null_count() == given.height:
+        return given
+    parts = given.join(parts_of_periods(served), on=[PAYER, "by"], how="left", validate="m:1", maintain_order="left")
+    together = pl.col("served").sum().over("subscription", "item", "plan", "credit")
+    amount = part(pl.col("amount"), together, pl.col("whole"), QUANTITY).cast(AMOUNT)
+    made = parts.with_columns(amount=pl.when(pl.col("by").is_null()).then("amount").otherwise(amount))
+    return made.filter(pl.col("amount") > 0)
 
 
 def _served(subscriptions: pl.DataFrame, month: Month) -> pl.DataFrame:

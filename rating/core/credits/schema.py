@@ -100,6 +100,7 @@ PLAN_CREDIT = pl.Schema(
         "meters": pl.List(pl.String()),
         "prices": pl.List(pl.String()),
         "cost_basis": AMOUNT,
+        "by": pl.String(),  # `amount` is prorated, counted so (rating/core/proration.py); null: it is not
     }
 )
 """One row is what a plan grants each of its subscriptions."""
