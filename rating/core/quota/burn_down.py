@@ -39,11 +39,6 @@ class Standing:
         """Whether anything gives the feature."""
         return self.segment.span is not None or bool(self.order)
 
-    @property
-    def next_change(self) -> datetime | None:
-        """When the segment ends; null: never."""
-        return self.segment.end
-
     def left_after(self, used: int) -> tuple[tuple[str, int], ...]:
         """`order` after `used` of the segment."""
         left = []

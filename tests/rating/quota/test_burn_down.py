@@ -118,7 +118,7 @@ def test_what_is_known_from_live_since_on_is_enough(
 
 
 def _shown(standing: Standing) -> tuple[Any, ...]:
-    return standing.available, standing.owed, standing.order, standing.window_used_before, standing.next_change
+    return standing.available, standing.owed, standing.order, standing.window_used_before, standing.segment.end
 
 
 @given(
@@ -243,7 +243,7 @@ def test_usage_below_zero_gives_room_where_it_is_and_nothing_behind_it() -> None
 def test_grants_alone_entitle_and_never_reset() -> None:
     terms = account(grants=(grant("gift", 40, expires_at=MARCH),))
     standing = standing_at(terms, FEBRUARY, {})
-    assert (left(standing), standing.segment.window_end, standing.next_change) == (40, None, MARCH)
+    assert (left(standing), standing.segment.window_end, standing.segment.end) == (40, None, MARCH)
     assert not standing_at(terms, MARCH, {}).is_entitled
 
 
