@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rating.core.cycles import CYCLE, billing_periods
+from rating.core.cycles import CYCLE_SPAN, billing_periods
 from rating.core.quota.windows import BEGINNING, END, WindowRule, following, is_due, steps, window_at
 from tests.rating.test_cycles import INSTANTS, INTERVALS, ZONES, start
 
@@ -62,7 +62,7 @@ def test_a_billing_window_is_the_billing_period(
     zone: str, interval: str, intervals: int, anchor: datetime | None, at: datetime
 ) -> None:
     cycle = (zone, interval, intervals, anchor)
-    cycles = pl.DataFrame([("s", *cycle)], schema=CYCLE, orient="row")
+    cycles = pl.DataFrame([("s", *cycle, None, None)], schema=CYCLE_SPAN, orient="row")
     expected = billing_periods(cycles, at, at + TINY).select("period_start", "period_end").row(0)
     assert window_at(WindowRule("billing"), at, "Asia/Tokyo", cycle) == expected
 
