@@ -19,9 +19,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/tallystick demo
 
-# Three workers for two cores: many tests wait for a server to start or a disk to sync.
+# Three workers for two cores: many tests wait for a server to start or a disk to sync. The longest come first.
 test: setup
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-long: setup
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -n 2 --dist loadfile -m 'long or not long' --hypothesis-seed=$(SEED)

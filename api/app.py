@@ -20,17 +20,23 @@ from api.routes import (
     backfills,
     catalog,
     checks,
+    consume,
     corrections,
     credits,
     current_charges,
+    customer_states,
     customers,
     docs,
     event_list,
     events,
     exports,
+    gateways,
     health,
+    leases,
     lines,
     quota,
+    quota_comparison,
+    quota_grants,
     rated_events,
     rejections,
     runs,
@@ -39,11 +45,16 @@ from api.routes import (
     simulations,
     subscriptions,
     usage,
+    webhooks,
 )
 from api.settings import Settings
 
 ROUTES = (
+    consume,
+    leases,
     quota,
+    quota_comparison,
+    gateways,
     events,
     event_list,
     corrections,
@@ -52,7 +63,9 @@ ROUTES = (
     usage,
     catalog,
     credits,
+    quota_grants,
     current_charges,
+    customer_states,
     customers,
     subscriptions,
     runs,
@@ -63,6 +76,7 @@ ROUTES = (
     shadow,
     simulations,
     signals,
+    webhooks,
     health,
 )  # tried in this order
 _NO_TELEMETRY: TelemetryConfig = {
@@ -91,7 +105,8 @@ def create_app(settings: Settings, *, engine: Engine | None = None, url: str | N
         redoc_url=None,
         telemetry=_NO_TELEMETRY,
     )
-    app.add_middleware(PlainRoutes, routes=events.router.routes, handlers=app.exception_handlers)
+    plain = [route for module in ROUTES for route in module.router.routes]
+    app.add_middleware(PlainRoutes, routes=plain, handlers=app.exception_handlers)
     app.add_middleware(BodyLimit, bytes_max=settings.body_bytes_max, arrow_bytes_max=settings.arrow_body_bytes_max)
     install(app)
     for route in ROUTES:
@@ -108,6 +123,8 @@ def _running(
     async def running(app: FastAPI) -> AsyncIterator[None]:
         app.state.futures = LoopFutures(asyncio.get_running_loop())
         app.state.engine = given or await run_in_threadpool(Engine.open, settings, url=url)
+        if given is None:
+            app.state.engine.signalling.deliverer.start()
         try:
             yield
         finally:

@@ -27,7 +27,8 @@ def out_of_bounds(name: str, at: datetime | None) -> list[str]:
 
 def meters_of(features: Sequence[str], meters: Sequence[str], catalog: Catalog) -> list[str]:
     """The meters of a scope, those of its features included."""
-    return sorted({*meters, *(catalog.features[key].meter for key in features if key in catalog.features)})
+    of_features = (catalog.features[key].meter for key in features if key in catalog.features)
+    return sorted({*meters, *(meter for meter in of_features if meter is not None)})
 
 
 def _in_numbers(grant: Grant) -> Iterator[str]:
@@ -63,7 +64,11 @@ def _in_whom(grant: Grant, owner: str | None) -> Iterator[str]:
 def _in_scope(grant: Grant, catalog: Catalog, book: PriceBook) -> Iterator[str]:
     if grant.unit != UNITS and grant.unit not in catalog.currencies:
         yield f"the catalog has no currency {grant.unit!r}; it has {', '.join(catalog.currencies)}"
-    yield from (f"the catalog has no feature {key!r}" for key in grant.features if key not in catalog.features)
+    for key in grant.features:
+        if key not in catalog.features:
+            yield f"the catalog has no feature {key!r}"
+        elif catalog.features[key].meter is None:
+            yield f"the feature {key!r} has no meter: no usage of it can be paid"
     meters = {meter.key: meter for meter in book.meters}
     for key in grant.meters:
         if key not in meters:

@@ -4,7 +4,7 @@ A billing period belongs to the month in which it ends, and so these months are 
 lines those of open periods are the answer. Nothing is recorded.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -12,7 +12,8 @@ from functools import lru_cache
 import polars as pl
 
 from api.history import Known
-from api.rating_inputs import RatingSources, Records
+from api.rating_inputs import Gathered, RatingSources, Records
+from ingest.more_usage import MoreUsage
 from ingest.recent_usage import RecentUsage
 from rating.core.book import PriceBook
 from rating.core.lines import CHARGE_LINE, totals
@@ -57,9 +58,21 @@ class CurrentChargesService:
             self._sources.gather(month, book, customers=[customer], known=known, records=records)
             for month in _months(periods)
         ]
-        lines = pl.concat([CHARGE_LINE.to_frame(), *(one.rated_part().lines for one in gathered)])
-        lines = lines.join(periods, on=AGAIN.names(), how="semi").sort("line")
+        lines = _lines(gathered).join(periods, on=AGAIN.names(), how="semi").sort("line")
         return CurrentCharges(customer, now, known.view.last_sequence, periods, lines, totals(lines, book))
+
+    def lines_with(self, customer: str, book: PriceBook, more: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """CHARGE_LINE of the open periods as they are, and as they would be with `more` events of one subject
+        (USAGE_EVENT). Raises AmountOverflow."""
+        known = Known(self._sources.log.view(), self._store.changes.last())
+        records = self._records(customer, known.change, book)
+        months = _months(open_periods(records.accounts.subscriptions, self._now()))
+        with_more = replace(self._sources, recent=MoreUsage(self._recent, more))
+        as_is, would_be = (
+            [source.gather(month, book, customers=[customer], known=known, records=records) for month in months]
+            for source in (self._sources, with_more)
+        )
+        return _lines(as_is), _lines(would_be)
 
     def _records_of(self, customer: str, change: int, book: PriceBook) -> Records:
         """What was known by `change` stays as it is, and so it is kept of who is asked for often."""
@@ -68,6 +81,10 @@ class CurrentChargesService:
     def close(self) -> None:
         """Wait for what is under way in the background."""
         self._recent.wait()
+
+
+def _lines(gathered: Sequence[Gathered]) -> pl.DataFrame:
+    return pl.concat([CHARGE_LINE.to_frame(), *(one.rated_part().lines for one in gathered)])
 
 
 def _months(periods: pl.DataFrame) -> list[Month]:

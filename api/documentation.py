@@ -15,6 +15,7 @@ TAGS = [
     {"name": "credits", "description": "Prepaid credits: granted, burnt by what is billed, and told entry by entry."},
     {"name": "rating", "description": "From usage to charge lines, and from a line back to its arithmetic."},
     {"name": "quota", "description": "Whether a customer may go on, and the signals when a limit is reached."},
+    {"name": "webhooks", "description": "Where signals are delivered to, and how far they are."},
     {"name": "openmeter", "description": "What OpenMeter's clients call, as far as it is served (docs/migrating.md)."},
     {"name": "lago", "description": "What Lago's clients call, as far as it is served (docs/migrating.md)."},
     {"name": "service", "description": "Whether the process is up, and whether it can take work."},
@@ -22,12 +23,15 @@ TAGS = [
 
 _MEANINGS = {
     400: "The body cannot be read",
+    402: "Not without more credit or another plan",
+    403: "Not this one",
     404: "There is no such thing",
     409: "It contradicts what is there",
     413: "The body is too large",
     415: "The content type is not taken here",
     406: "No offered format is acceptable",
     422: "It is not valid; `problems` lists what is wrong",
+    429: "Not now; try again after `Retry-After` seconds",
     500: "A fault of the server",
     503: "Not now; try again after `Retry-After` seconds",
     507: "The disk is full",

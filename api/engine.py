@@ -12,15 +12,21 @@ import polars as pl
 from api.backfill_preview import Preview, preview
 from api.backfills import BackfillService
 from api.checks import Checked, CheckService
+from api.consuming import ConsumeService
 from api.credits import CreditService
 from api.current_charges import CurrentCharges, CurrentChargesService
 from api.exports import Exports
 from api.history import History
+from api.in_force import InForce, compiled
+from api.lease_events import LeaseEvents
+from api.leases import LeaseService
 from api.quota import QuotaService
+from api.quota_records import QuotaInputs, QuotaRecords
 from api.rated_events import RatedEvents
 from api.rating import Closing, RatingService
 from api.settings import Settings
 from api.shadow import Shadowing
+from api.signalling import Signalling
 from api.simulation import Asked, Simulated, Simulations
 from api.subscriptions import SubscriptionService, Timeline
 from api.usage import UsageQuery, about_customers, asked_subjects, usage_of
@@ -28,20 +34,18 @@ from api.verification import Verification
 from ingest.log import UsageLog
 from rating.catalog import Catalog, Change, compile_catalog, diff, parse_catalog
 from rating.catalog.reading import Format
-from rating.core.book import Meter, PriceBook
-from rating.core.money import plain
-from rating.core.quota import Crossing
+from rating.core.quota.seam import LevelChange
 from rating.core.schema import SUBJECT
 from rating.core.usage_history import HistoryRule
 from rating.disk import Disk
 from rating.ledger_table import LedgerTable
 from rating.line_table import LineTable
-from rating.live_quota import Terms
+from rating.quota_terms import QuotaTerms
 from store import open_store
 from store.customers import Customer, is_time_zone, refuse
 from store.errors import NotFound, PlanInUse, Refused
 from store.runs import Run
-from store.signals import RecordedSignal, Signal
+from store.signals import ALL, RecordedSignal, Selection
 from store.subscription_changes import AskedChange, SubscriptionChange
 from store.subscriptions import Subscription
 
@@ -50,21 +54,6 @@ Now = Callable[[], datetime]
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
-
-
-@dataclass(frozen=True)
-class InForce:
-    """A catalog and what is compiled from it; replaced whole, never changed."""
-
-    catalog: Catalog
-    book: PriceBook
-
-    def meter(self, key: str) -> Meter:
-        """Raises NotFound."""
-        for meter in self.book.meters:
-            if meter.key == key:
-                return meter
-        raise NotFound("meter", key)
 
 
 @dataclass(frozen=True)
@@ -85,7 +74,7 @@ class Engine:
         self.settings = settings
         self.now = now
         self._changing = Lock()  # catalog, customers and subscriptions are checked against each other
-        self.quota = QuotaService(self._terms, self._whole_log, self._record_crossings)
+        self.quota = QuotaService(self._terms, self._log_since, self._crossed, now)
         self.log = UsageLog.open(
             settings.data,
             properties={},
@@ -105,7 +94,7 @@ class Engine:
         """The relational store and the line table; what a stopped process left behind is put right."""
         self.store = open_store(self.settings.database, on_failed=self.log.fail, now=self.now)
         try:
-            self._in_force = _compiled(self.store.catalogs.current())
+            self._in_force = compiled(self.store.catalogs.current())
             self.log.declare(self._in_force.catalog.declared_properties() if self._in_force else {})
             line_table = LineTable(self.settings.data / "lines", disk=Disk())
             ledger_table = LedgerTable(self.settings.data / "credits", disk=Disk())
@@ -122,6 +111,12 @@ class Engine:
             self.charges = CurrentChargesService(self.store, self.rating.sources, self.now)
             self.credits = CreditService(self.store, self.rating, self.now)
             self.subscriptions = SubscriptionService(self.store, self.now)
+            self.quota_records = QuotaRecords(self.store, self.quota, self._quota_inputs, self.now)
+            self.signalling = Signalling(self.store, self.quota, self.settings, self.now, self.quota.led_to)
+            self.consuming = ConsumeService(self.log, self.quota, self.now)
+            events = LeaseEvents(self.log, self.quota, lambda feature: self.in_force.meter_of(feature))
+            open_max = self.settings.leases_open_max
+            self.leases = LeaseService(self.store.leases, events, self.quota, self.now, open_max=open_max)
             self._open_backfills()
         except BaseException:
             self.store.close()
@@ -138,7 +133,10 @@ class Engine:
             on_changed=self.quota.terms_changed,
         )
         try:
-            self.quota.refresh()  # a crossing that was journaled but not recorded is recorded now
+            self.signalling.load()
+            self.quota.refresh()  # a crossing that was journaled but not recorded is found now
+            self.leases.open()
+            self.signalling.outbox.start()
         except BaseException:
             self.backfills.close()
             raise
@@ -156,9 +154,11 @@ class Engine:
 
     def close(self) -> None:
         """Write what is in memory and let the next process in."""
+        self.leases.close()
         self.charges.close()
         self.backfills.close()
         self.log.close()
+        self.signalling.close()
         self.store.close()
 
     @property
@@ -271,7 +271,7 @@ class Engine:
     def _in_force_at(self, instant: datetime) -> InForce:
         """The catalog that was in force at an instant. Raises Refused before the first."""
         version = self.store.catalogs.version_at(instant)
-        found = None if version is None else _compiled(self.store.catalogs.document(version))
+        found = None if version is None else compiled(self.store.catalogs.document(version))
         if found is None:
             raise Refused([f"no catalog was in force at {instant.isoformat()}; ask for a later instant"])
         return found
@@ -333,10 +333,11 @@ class Engine:
         failure: str | None = self.log.status()["failure"]
         return failure
 
-    def signals(self, after: int, limit: int) -> list[RecordedSignal]:
+    def signals(self, after: int, limit: int, selected: Selection = ALL) -> list[RecordedSignal]:
         """The signals behind sequence `after`, of every limit that is reached as of now."""
         self.quota.refresh()
-        return self.store.signals.after(after, limit=limit)
+        self.signalling.outbox.record()
+        return self.store.signals.after(after, limit=limit, selected=selected)
 
     def status(self) -> dict[str, Any]:
         """What a person wants to know first; `ready` is whether events can be taken."""
@@ -347,42 +348,35 @@ class Engine:
             "catalog": self._in_force.catalog.version if self._in_force else None,
             "customers": self.store.customers.count(),
             "signals": self.store.signals.last_sequence(),
+            "webhooks": self.signalling.status(),
             "log": log,
             "backfills": self.backfills.status(),
+            "leases": self.leases.status(),
         }
 
-    def _terms(self) -> Terms | None:
+    def _terms(self) -> QuotaTerms | None:
         if self._in_force is None:
             return None
-        payers = self.store.customers.payers_frame()
-        return Terms(self._in_force.book, payers, self.store.subscriptions.subscriptions_frame())
+        return QuotaTerms(
+            self._in_force.book,
+            self.store.customers.payers_frame(),
+            self.store.subscriptions.subscriptions_frame(),
+            self.store.quota_grants.frame(),
+            self.store.quota_overrides.frame(),
+            self.store.customers.family_frame(),
+        )
 
-    def _whole_log(self) -> tuple[pl.LazyFrame, int]:
-        snapshot = self.log.scan()
+    def _quota_inputs(self) -> QuotaInputs:
+        catalog, terms = self.in_force.catalog, self._terms()
+        assert terms is not None, "a catalog is in force"
+        return QuotaInputs(catalog, terms, self.log.scan().frame)
+
+    def _log_since(self, since: datetime | None) -> tuple[pl.LazyFrame, int]:
+        snapshot = self.log.scan(start=since)
         return snapshot.frame, snapshot.last_sequence
 
-    def _record_crossings(self, crossings: Sequence[Crossing]) -> None:
-        self.store.signals.record([_signal(crossing, self.now()) for crossing in crossings])
-
-
-def _compiled(document: str | None) -> InForce | None:
-    if document is None:
-        return None
-    catalog = parse_catalog(document, format="json")
-    return InForce(catalog, compile_catalog(catalog))
-
-
-def _signal(crossing: Crossing, now: datetime) -> Signal:
-    """The id names the crossing, so that counting the log again records nothing twice."""
-    data = {
-        "feature": crossing.feature,
-        "window_start": crossing.window_start.isoformat(),
-        "limit": plain(crossing.limit),
-        "used": plain(crossing.used),
-        "reached_at": crossing.time.isoformat(),
-        "event": {"source": crossing.source, "id": crossing.id},
-    }
-    return Signal(f"sig_{crossing.key}", "quota.exhausted", crossing.customer, now, data)
+    def _crossed(self, changes: Sequence[LevelChange]) -> None:
+        self.signalling.outbox.put(changes)
 
 
 def _problems(query: UsageQuery) -> list[str]:

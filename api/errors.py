@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from api.signal_stream import TooManyStreams
 from ingest.errors import (
     BodyTooLarge,
     CommitUnknown,
@@ -35,6 +36,7 @@ from ingest.errors import (
 from rating.catalog import CatalogInvalid
 from rating.core.money import AmountOverflow
 from rating.run_table import LinesDamaged
+from rating.uncounted import FeatureNotCounted
 from store.errors import (
     BackfillInTheWay,
     BackfillNotOpen,
@@ -50,6 +52,7 @@ from store.errors import (
     RunInProgress,
     SubjectTaken,
     TooManyBackfills,
+    UsageGoesBack,
 )
 
 log = logging.getLogger("tallystick.api")
@@ -90,12 +93,15 @@ KINDS: dict[type[Exception], Kind] = {
     BackfillInTheWay: Kind(409, "backfill-in-the-way"),
     IdTaken: Kind(409, "id-taken"),
     RunInProgress: Kind(409, "run-in-progress"),
+    TooManyStreams: Kind(503, "too-many-streams", retry_after_seconds=10),
+    UsageGoesBack: Kind(409, "usage-goes-back"),
     CreditVoided: Kind(409, "credit-voided"),
     BackfillNotOpen: Kind(409, "backfill-not-open"),
     TooManyBackfills: Kind(409, "too-many-backfills"),
     Refused: Kind(422, "refused"),
     LinesDamaged: Kind(500, "lines-damaged"),
     AmountOverflow: Kind(422, "amount-overflow"),
+    FeatureNotCounted: Kind(503, "feature-not-counted"),
     ClientDisconnect: Kind(408, "request-timeout"),  # gone before the end of its body: nobody reads it
 }
 """The exceptions that are raised on purpose. An exception is answered as the nearest of its classes here."""

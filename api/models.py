@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from rating.core.quota.answer import Reason, Scope
+
 BULK_MAX = 10_000
 
 Key = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -265,6 +267,9 @@ class SignalOut(Output):
     customer: str
     raised_at: datetime
     data: dict[str, Any]
+    feature: str | None = Field(description="of a quota")
+    scope: str | None = Field(description="whose quota it is", examples=["customer", "key", "pool"])
+    owner: str | None = Field(description="the customer, the subject of a key, or the parent whose quota it is")
 
 
 class SignalPage(Output):
@@ -272,11 +277,16 @@ class SignalPage(Output):
     next: int = Field(description="`after` of the next page, also when there is nothing more yet")
 
 
+class EstimateOut(Output):
+    currency: str
+    amount: DecimalText = Field(description="what was asked would add so much to the charges of the open periods")
+
+
 class QuotaOut(Output):
     """Whether a subject may use `amount` more of a feature. Quantities are in the unit of the feature's meter."""
 
     allowed: bool
-    reason: Literal["allowed", "not_entitled", "exhausted", "would_exceed"]
+    reason: Reason
     message: str
     subject: str
     customer: str | None
@@ -284,9 +294,18 @@ class QuotaOut(Output):
     amount: DecimalText
     limit: DecimalText | None
     used: DecimalText | None
+    reserved: DecimalText | None = Field(description="held by leases and calls under way")
     remaining: DecimalText | None
     window_start: datetime | None
     resets_at: datetime | None
+    kind: Literal["metered", "boolean", "static"]
+    value: Any = Field(description="of a static feature")
+    scope: Scope | None = Field(description="whose limit decides: of the subject, of its customer, or a shared one")
+    owner: str | None = Field(description="the subject or customer whose limit that is")
+    waiting_helps: bool = Field(description="whether the next window will hold the amount")
+    next_grant: str | None
+    state: str | None = Field(description="of the customer, where it decides")
+    estimate: EstimateOut | None = Field(None, description="of the price, where it is asked for and known")
 
 
 class Problem(Output):

@@ -12,22 +12,36 @@ nothing is raised into the writer, which would take no event any more. It is log
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from threading import Lock
 
 import polars as pl
-from polars.exceptions import PanicException
 
 from ingest.correction_judge import CorrectionEffect
-from rating.core.quota import Crossing, QuotaAnswer
-from rating.live_quota import LiveQuota, Terms
+from rating.core.quota.answer import QuotaAnswer
+from rating.core.quota.seam import CustomerState, Hold, LevelChange
+from rating.entitled_quota import EntitledQuota
+from rating.live_quota import ReadUsage
+from rating.quota_terms import QuotaTerms
+from rating.uncounted import ANYTHING
 from store.errors import DatabaseUnavailable
 
 RETRY_SECONDS = 1.0
-_ANYTHING = (Exception, PanicException)
+COMPARISONS_MAX = 3
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How many counters were compared with the log, those that are `different` (COMPARED), and the features that could
+    not be counted, with why."""
+
+    compared: int
+    different: pl.DataFrame
+    uncounted: dict[str, str]
 
 
 class QuotaService:
@@ -35,17 +49,17 @@ class QuotaService:
 
     def __init__(
         self,
-        read_terms: Callable[[], Terms | None],
-        read_usage: Callable[[], tuple[pl.LazyFrame, int]],
-        on_crossing: Callable[[list[Crossing]], None],
+        read_terms: Callable[[], QuotaTerms | None],
+        read_usage: ReadUsage,
+        on_crossing: Callable[[list[LevelChange]], None],
+        now: Callable[[], datetime],
     ) -> None:
-        """`read_terms` gives None before the first catalog; the others are those of LiveQuota."""
-        self._read_terms = read_terms
+        """`read_terms` gives None before the first catalog; the others are those of EntitledQuota."""
+        self._read_terms, self._now = read_terms, now
         self._lock = Lock()
         self._old = True
         self._recount_at = 0.0  # not before this does anything but a check count again
-        self._outbox = _Outbox(on_crossing)
-        self._live = LiveQuota(read_usage, self._outbox.put)
+        self._live = EntitledQuota(read_usage, on_crossing, now)
 
     def terms_changed(self) -> None:
         """A catalog, customer or subscription is another one now."""
@@ -60,10 +74,9 @@ class QuotaService:
         with self._lock:
             try:
                 self._refresh()
-                self._outbox.record()
             except DatabaseUnavailable:
                 raise
-            except _ANYTHING as error:
+            except ANYTHING as error:
                 self._put_off(error)
 
     def count(self, events: pl.DataFrame) -> None:
@@ -76,7 +89,11 @@ class QuotaService:
 
     def correct(self, effect: CorrectionEffect) -> None:
         """Take off events that are out of force now, and add those that replace them; see `count`."""
-        self._move(lambda: self._live.correct(effect.out, effect.in_force, effect.last_sequence))
+        self._move(lambda: self._correct(effect))
+
+    def _correct(self, effect: CorrectionEffect) -> None:
+        self._live.correct(effect.out, effect.in_force, effect.last_sequence)
+        self._old = bool(self._live.uncounted)  # perhaps it put an event out of force that could not be counted
 
     def check(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer:
         """Whether `subject` may use `amount` more of `feature`; waits while counters are rebuilt.
@@ -89,12 +106,75 @@ class QuotaService:
 
     def check_at_once(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer | None:
         """The same in microseconds, or None when it would have to wait."""
-        if not self._lock.acquire(blocking=False):
-            return None
-        try:
-            return None if self._old else self._live.check(subject, feature, amount, now)
-        finally:
-            self._lock.release()
+        return None if self._old else self._live.check_at_once(subject, feature, amount, now)
+
+    def check_many(self, asked: pl.DataFrame, now: datetime) -> pl.DataFrame:
+        """QUOTA_ANSWERED of QUOTA_ASKED, in the same order."""
+        with self._lock:
+            self._refresh()
+        return self._live.check_many(asked, now)
+
+    def comparison(self) -> Comparison:
+        """Every counter beside a metering query over the log. What differs is looked at again: a correction may have
+        come between."""
+        for _ in range(COMPARISONS_MAX):
+            with self._lock:
+                self._refresh()
+            found, uncounted = self._live.comparison(), self._live.uncounted
+            different = found.filter(pl.col("counted") != pl.col("metered"))
+            if different.is_empty():
+                break
+        return Comparison(found.height, different, uncounted)
+
+    def hold(
+        self, id: str, subject: str, feature: str, amount: Decimal, minimum: Decimal, now: datetime
+    ) -> Hold | QuotaAnswer:
+        """See Quota.hold. Raises DatabaseUnavailable when the terms cannot be read."""
+        with self._lock:
+            self._refresh()
+            return self._live.hold(id, subject, feature, amount, minimum, now)
+
+    def restore_hold(self, hold: Hold) -> None:
+        """A hold of before the start, also where there is no room for it any more."""
+        with self._lock:
+            self._refresh()
+            self._live.restore_hold(hold, self._now())
+
+    def shrink(self, id: str, by: Decimal) -> None:
+        """So much of a hold was used or given back."""
+        self._live.shrink(id, by)
+
+    def drop(self, id: str) -> None:
+        """Give a hold back."""
+        self._live.drop(id)
+
+    def reserved(self) -> pl.DataFrame:
+        """RESERVED, of what is held."""
+        return self._live.reserved()
+
+    def amounts(self, events: pl.DataFrame) -> list[tuple[str, str, Decimal]]:
+        """(subject, feature, quantity) that events (USAGE_EVENT) would count."""
+        with self._lock:
+            self._refresh()
+            return self._live.amounts(events)
+
+    def put_states(self, states: Sequence[CustomerState]) -> None:
+        """All states of all customers: the next check obeys them."""
+        self._live.put_states(states)
+
+    def led_to(self, change: LevelChange) -> list[CustomerState]:
+        """The states that a level change leads to, by the policies of plans."""
+        return self._live.led_to(change)
+
+    def open_levels(self, keys: Collection[str]) -> None:
+        """At the start: the levels that were raised and not restored."""
+        self._live.open_levels(keys)
+
+    def tick(self, now: datetime) -> None:
+        """Time has passed: what was exhausted may have room again."""
+        with self._lock:
+            if not self._old:
+                self._live.tick(now)
 
     def _move(self, move: Callable[[], None]) -> None:
         """Move the counters in the writer's thread: the events are durable, and what it raises ends ingest."""
@@ -104,7 +184,7 @@ class QuotaService:
             try:
                 self._refresh()
                 move()
-            except _ANYTHING as error:
+            except ANYTHING as error:
                 self._put_off(error)
 
     def _put_off(self, error: BaseException) -> None:
@@ -118,37 +198,5 @@ class QuotaService:
         if self._old:
             terms = self._read_terms()
             if terms is not None:
-                self._live.rebuild(terms)
+                self._live.rebuild(terms, self._now())
             self._old = False
-        self._outbox.record_when_due()
-
-
-class _Outbox:
-    """Crossings on their way to the store, each once; there is at most one for each limit of a window."""
-
-    def __init__(self, record: Callable[[list[Crossing]], None]) -> None:
-        self._record = record
-        self._waiting: dict[str, Crossing] = {}
-        self._retry_at = 0.0
-
-    def put(self, crossings: list[Crossing]) -> None:
-        """Record `crossings`, now or later."""
-        self._waiting.update((crossing.key, crossing) for crossing in crossings)
-        self.record_when_due()
-
-    def record_when_due(self) -> None:
-        """Try again what waits, RETRY_SECONDS after it has failed."""
-        if self._waiting and time.monotonic() >= self._retry_at:
-            self.record()
-
-    def record(self) -> None:
-        """Record what waits; what cannot be recorded goes on waiting."""
-        if not self._waiting:
-            return
-        try:
-            self._record(list(self._waiting.values()))
-        except DatabaseUnavailable as error:
-            _log.error("%d quota signals wait to be recorded: %s; trying again", len(self._waiting), error)
-            self._retry_at = time.monotonic() + RETRY_SECONDS
-        else:
-            self._waiting.clear()

@@ -17,6 +17,7 @@ import polars as pl
 from api.history import Known, Opened
 from ingest.contents import View
 from ingest.log import UsageLog
+from ingest.more_usage import MoreUsage
 from ingest.recent_usage import RecentUsage
 from rating.catalog import Catalog, compile_catalog, parse_catalog
 from rating.core.book import PriceBook
@@ -155,7 +156,7 @@ class RatingSources:
     log: UsageLog
     ledgers: LedgerTable
     plans: Mapping[str, str] = field(default_factory=dict)  # by which plan those of a plan are rated
-    recent: RecentUsage | None = None  # where the usage of a few customers is looked up, if given
+    recent: RecentUsage | MoreUsage | None = None  # where the usage of a few customers is looked up, if given
     tried: Catalog | None = None  # a catalog that was never in force
 
     def gather(

@@ -4,8 +4,8 @@ import gc
 import signal
 import socket
 import sys
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 
 import uvicorn
 
@@ -35,12 +35,27 @@ def serve(settings: Settings, *, announce: Callable[[str, Settings], None] = _sa
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         engine = Engine.open(settings, url=url)
         server = _server(settings, engine)
+        engine.signalling.deliverer.start()
         _rest_what_stays()
-        announce(url, settings)
-        _run(server, listening)
+        with _rate_limits(settings, engine):
+            announce(url, settings)
+            _run(server, listening)
         if engine.failure is not None:
             sys.exit(DISK_FAILED)
         engine.close()
+
+
+@contextmanager
+def _rate_limits(settings: Settings, engine: Engine) -> Iterator[None]:
+    """Envoy's rate limit service meanwhile, where a port is set for it. Raises OSError when that is taken, ImportError
+    without the packages that it needs."""
+    if settings.ratelimit_port is None:
+        yield
+        return
+    from api.gateways.envoy_rate_limit import serve_rate_limits
+
+    with closing(serve_rate_limits(engine, settings.host, settings.ratelimit_port)):
+        yield
 
 
 def _rest_what_stays() -> None:
@@ -84,8 +99,20 @@ def _server(settings: Settings, engine: Engine) -> uvicorn.Server:
         callback_notify=look_after,
         timeout_notify=1,
     )
-    server = uvicorn.Server(config)
+    server = _Server(config, engine)
     return server
+
+
+class _Server(uvicorn.Server):
+    """Ends the streams first: they would keep their connections open until the end of GRACE_SECONDS."""
+
+    def __init__(self, config: uvicorn.Config, engine: Engine) -> None:
+        super().__init__(config)
+        self._engine = engine
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._engine.signalling.streams.end()
+        await super().shutdown(sockets)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ class Settings(BaseSettings):
     """The address to listen on; the default is reached from this machine only."""
     port: Port = 8080
     """The port to listen on; 0 takes a free one."""
+    ratelimit_port: Port | None = None
+    """The port of Envoy's rate limit service over gRPC (docs/gateways/); none is no such service."""
     database_url: str | None = None
     """SQLite or PostgreSQL; none is a SQLite file in the data directory."""
     body_bytes_max: Positive = 8 * MIB
@@ -61,12 +63,29 @@ class Settings(BaseSettings):
     """How many backfills may be open at one time: each takes the memory and threads of a log of its own."""
     part_subscriptions_max: Positive = 250_000
     """About how many subscriptions a rating run rates and stores at a time: about 10 KiB of memory each."""
+    lease_seconds_max: Positive = 3600
+    """How long a lease of a quota may be valid, before it is renewed."""
+    leases_open_max: Positive = 1_000_000
+    """How many leases may be open at one time."""
     subject_buckets: Positive = 4
     """Into how many parts a new usage table divides the subjects of a day."""
     merged_rows_max: Positive = 500_000
     """Rows of the usage table that one pass of its upkeep reads into memory."""
     retention_hours: Annotated[int, Field(ge=1, le=168)] = 1
     """How long files that were merged stay for those who still read them: longer than a rating run takes."""
+
+    webhook_private_addresses: bool = False
+    """Let webhooks be sent to addresses that are not of the public Internet, and to every port."""
+    webhook_http: bool = False
+    """Let webhooks be sent without TLS."""
+    webhook_ports: Annotated[str, Field(pattern=r"^[0-9]{1,5}(,[0-9]{1,5})*$")] = "443,8443"
+    """The ports that webhooks may be sent to."""
+    webhook_seconds: Annotated[float, Field(gt=0, le=60)] = 10
+    """How long a receiver has for all of one delivery."""
+    webhook_days: Annotated[int, Field(ge=1, le=30)] = 3
+    """For how long a delivery is tried again before it is given up."""
+    webhook_waiting_max: Annotated[int, Field(ge=1, le=100_000)] = 10_000
+    """How many deliveries wait for one endpoint at a time; further signals wait in the outbox."""
 
     def ingest_limits(self) -> IngestLimits:
         """The settings that are limits of ingest."""
@@ -90,6 +109,10 @@ class Settings(BaseSettings):
             merged_rows=self.merged_rows_max,
             retention_hours=self.retention_hours,
         )
+
+    def webhook_port_list(self) -> frozenset[int]:
+        """The ports of `webhook_ports`."""
+        return frozenset(map(int, self.webhook_ports.split(",")))
 
     @property
     def database(self) -> str:

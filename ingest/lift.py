@@ -10,7 +10,7 @@ import polars as pl
 from ingest.decode.columns import property_values
 from ingest.decode.json_body import read_data_texts, take_apart
 from ingest.schema import CORRECTION, stored_schema
-from rating.core.schema import PROPERTY_DTYPE, PropertyType, property_column
+from rating.core.schema import PROPERTY_DTYPE, PropertyType, property_column, usage_event_schema
 
 
 def completed(events: pl.DataFrame, properties: Mapping[str, PropertyType]) -> pl.DataFrame:
@@ -19,6 +19,13 @@ def completed(events: pl.DataFrame, properties: Mapping[str, PropertyType]) -> p
     lifted = lift(events, late) if late else events
     absent = [pl.lit(None, dtype).alias(name) for name, dtype in CORRECTION.items() if name not in events.columns]
     return lifted.with_columns(absent).select(stored_schema(properties).names())
+
+
+def as_usage(events: pl.DataFrame, properties: Mapping[str, PropertyType]) -> pl.DataFrame:
+    """Screened events without a sequence, as they would be counted: `usage_event_schema(properties)`."""
+    late = {name: kind for name, kind in properties.items() if property_column(name) not in events.columns}
+    lifted = lift(events, late) if late else events
+    return lifted.with_columns(sequence=pl.lit(0, pl.Int64)).select(usage_event_schema(properties).names())
 
 
 def lift(events: pl.DataFrame, properties: Mapping[str, PropertyType]) -> pl.DataFrame:

@@ -28,6 +28,7 @@ from ingest.contents import Contents, TailSegment, View
 from ingest.correction_judge import CorrectionEffect
 from ingest.corrections import Corrections
 from ingest.decode import Decoded, decode, read_values, unpack
+from ingest.decode.encoding import check_size
 from ingest.errors import PropertyConflict
 from ingest.flusher import Flusher
 from ingest.identity import hash_identities
@@ -213,6 +214,19 @@ class UsageLog:
                 return self._writer.submit(values, len(body), origin=origin)
         batch = self._screen(decode(body, content_type, self._known, self._limits))
         return self._writer.submit(replace(batch, is_atomic=is_atomic), len(body), is_alone=is_atomic, origin=origin)
+
+    def screened(self, body: bytes, content_type: str) -> Candidates:
+        """The events of a body, each judged by itself: to look at them before they are submitted, or are not.
+
+        Raises UnsupportedContentType, UnreadableBody, BodyTooLarge.
+        """
+        check_size(len(body), self._limits.json_bytes)
+        return self._screen(decode(body, content_type, self._known, self._limits))
+
+    def submit_screened(self, candidates: Candidates, size: int) -> "Future[BatchVerdict]":
+        """`submit` what was screened, of a body of `size` bytes; what is refused of it is not kept."""
+        self._check_room()
+        return self._writer.submit(candidates, size)
 
     def scan(
         self,

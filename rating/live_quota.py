@@ -11,8 +11,7 @@ subject moves. Single events are looked at only where a counter has reached a li
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from itertools import repeat
@@ -24,138 +23,101 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from rating.core.book import Meter, PriceBook
+from rating.batch_checks import answered
 from rating.core.periods import month_edges, month_of
-from rating.core.quota import EXACT, Crossing, QuotaAnswer, counted_sums, counted_usage, crossing_event, judge
-from rating.core.subscriptions import plan_of_variant
+from rating.core.quota.answer import QuotaAnswer
+from rating.core.quota.comparing import COMPARED, COUNTER, compared
+from rating.core.quota.counting import COUNTED_SUM, Crossing, counted_sums
+from rating.core.quota.seam import RESERVED, CustomerState, Hold
 from rating.counters import Counters, Rows, Units, counted, quantity, units_of
+from rating.holds import Holds, slice_of
+from rating.month_crossings import Added, Reached, Usage, Window, crossings
+from rating.month_terms import Terms
+from rating.standings import Standing
+from rating.uncounted import ANYTHING, Uncounted, refused_where_it_fails
 from rating.words import words_of
 
-Window = tuple[str, str, datetime]  # customer, feature, window start
-Usage = pl.DataFrame | pl.LazyFrame
+ReadUsage = Callable[[datetime | None], tuple[pl.LazyFrame, int]]
+"""The usage from an instant on, null: all, and the sequence of the last event there is."""
 NOBODY = -1
 """The row of a subject that no customer has."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What limits are judged by: who pays for a subject, and what plans entitle to. Replaced whole, never edited."""
-
-    book: PriceBook
-    payers: pl.DataFrame  # subject, customer, time_zone
-    subscriptions: pl.DataFrame  # SUBSCRIPTION
-
-    customer_of: dict[str, tuple[str, str]] = field(init=False)
-    plans_of: dict[str, list[tuple[str, datetime, datetime | None]]] = field(init=False)
-    limits: dict[tuple[str, str], Decimal] = field(init=False)
-    features: dict[str, Meter] = field(init=False)
-    time_zones: list[str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        customers = {s: (c, z) for s, c, z in self.payers.select("subject", "customer", "time_zone").iter_rows()}
-        plans: dict[str, list[tuple[str, datetime, datetime | None]]] = {}
-        of_plans = self.subscriptions.select("customer", plan_of_variant().alias("plan"), "starts_at", "ends_at")
-        for customer, plan, start, end in of_plans.iter_rows():
-            plans.setdefault(customer, []).append((plan, start, end))
-        limits = {
-            (p, f): limit for p, f, limit in self.book.entitlements.select("plan", "feature", "limit").iter_rows()
-        }
-        object.__setattr__(self, "customer_of", customers)
-        object.__setattr__(self, "plans_of", plans)
-        object.__setattr__(self, "limits", limits)
-        meters = {meter.key: meter for meter in self.book.meters}
-        entitled = self.book.entitlements.select("feature", "meter").unique().sort("feature")
-        object.__setattr__(self, "features", {feature: meters[meter] for feature, meter in entitled.iter_rows()})
-        object.__setattr__(self, "time_zones", self.payers["time_zone"].unique().sort().to_list())
-
-    def lowest_limit(self, customer: str, feature: str) -> Decimal | None:
-        """No limit of the customer is ever below this; None when no plan of the customer entitles to the feature."""
-        plans = {plan for plan, _, _ in self.plans_of.get(customer, ())}
-        return min((self.limits[plan, feature] for plan in plans if (plan, feature) in self.limits), default=None)
-
-    def limit(self, customer: str, feature: str, at: datetime) -> Decimal | None:
-        """The limits of the subscriptions and add-ons in force at `at`, added up; None when no plan entitles to the
-        feature."""
-        plans = [p for p, start, end in self.plans_of.get(customer, ()) if start <= at and (end is None or at < end)]
-        limits = [self.limits[plan, feature] for plan in plans if (plan, feature) in self.limits]
-        return sum(limits[1:], start=limits[0]) if limits else None
-
-
-@dataclass(frozen=True)
-class _Added:
-    """What was added to the counters of one feature at once; an item is a row, its units, a time in microseconds."""
-
-    feature: str
-    rows: Rows
-    units: Units
-    times: npt.NDArray[np.int64]
-
-    def before(self, row: int, used: Decimal) -> Decimal:
-        """What was used of `row` before, when it is `used` now."""
-        return EXACT.subtract(used, quantity(sum(map(int, self.units[self.rows == row]))))
-
-    def latest(self, row: int) -> datetime:
-        """The newest time of `row`."""
-        return _EPOCH + timedelta(microseconds=int(self.times[self.rows == row].max()))
-
-
-@dataclass(frozen=True)
-class _Reached:
-    """A counter that has reached its limit; `before` is what was used before the events at hand."""
-
-    window: Window
-    before: Decimal
-    limit: Decimal
+_NOTHING = Decimal(0)
+LOOKED_BACK = timedelta(days=2)
+STANDINGS_MAX = 1 << 17
+"""So many subjects and features are checked in a microsecond; the others take ten."""
 
 
 class LiveQuota:
     """The counters of one data directory. Thread-safe: the writer counts, request threads ask."""
 
-    def __init__(
-        self, read_usage: Callable[[], tuple[pl.LazyFrame, int]], on_crossing: Callable[[list[Crossing]], None]
-    ) -> None:
-        """`read_usage` gives all usage and the sequence of its last event; it must not wait for a thread in `count`."""
+    def __init__(self, read_usage: ReadUsage, on_crossing: Callable[[list[Crossing]], None]) -> None:
+        """`read_usage` must not wait for a thread in `count`."""
         self._read_usage = read_usage
         self._on_crossing = on_crossing
         self._lock = RLock()
         self._terms: Terms | None = None
         self._forget()
         self._crossed: set[tuple[str, str, datetime, Decimal]] = set()
-        self._counted_sequence = 0
+        self._counted_sequence = 0  # by the rebuild
+        self._last_sequence = 0  # as of now
+        self._since: datetime | None = None
+        self._holds: Holds[Window] = Holds()
+        self._states: dict[str, list[CustomerState]] = {}
 
     def _forget(self) -> None:
         self._counters: dict[str, Counters] = {}  # of each feature; all have the same rows
         self._windows: list[tuple[str, datetime]] = []  # the customer and window start of each row
         self._row_of: dict[tuple[str, datetime], int] = {}
+        self._uncounted = Uncounted()
         self._rows_of_subjects: dict[datetime, dict[str, int]] = {}  # by month edge: the row that a subject moves
+        self._standings: dict[tuple[str, str], Standing] = {}
 
-    def rebuild(self, terms: Terms) -> None:
-        """Take new terms and count the whole usage log again under them."""
+    def rebuild(self, terms: Terms, now: datetime | None = None) -> None:
+        """Take new terms and count the usage log again under them, null: the whole; else from the earliest window on
+        that is open at `now` or was LOOKED_BACK before, so that what was reached just before a stop is found."""
         with self._lock:
             self._forget()
             self._terms, self._crossed = terms, set()
             self._counters = {feature: Counters() for feature in terms.features}
-            usage, self._counted_sequence = self._read_usage()
+            self._since = None if now is None else _earliest_start(terms, now - LOOKED_BACK)
+            usage, self._counted_sequence = self._read_usage(self._since)
+            self._last_sequence = self._counted_sequence
             first, last = usage.select(pl.col("time").min(), last=pl.col("time").max()).collect().row(0)
             if first is not None:
                 edges = month_edges(terms.time_zones, first, last)
-                self._add(
-                    terms, usage, self._summed(terms, counted_sums(usage, terms.features, edges), edges.to_list())
-                )
+                sums = self._sums(terms, usage, edges)
+                self._add(terms, usage, self._summed(terms, sums, edges.to_list()))
+
+    @property
+    def uncounted(self) -> dict[str, str]:
+        """The features whose usage could not be counted, and why."""
+        return dict(self._uncounted.why)
+
+    def _sums(self, terms: Terms, usage: pl.LazyFrame, edges: pl.Series) -> pl.DataFrame:
+        """COUNTED_SUM of all features together or, where that fails, of those that can be counted one by one."""
+        try:
+            return counted_sums(usage, terms.features, edges)
+        except ANYTHING:
+            sums = [COUNTED_SUM.to_frame()]
+            for feature, meter in terms.features.items():
+                with self._uncounted.where_it_fails(feature):
+                    sums.append(counted_sums(usage, {feature: meter}, edges))
+        return pl.concat(sums)
 
     def count(self, events: pl.DataFrame) -> None:
         """Add newly accepted events (USAGE_EVENT with property columns) and report the limits they reached.
 
-        Events that a rebuild has already read, while their writer was on its way here, are not counted again.
+        Events that a rebuild has already counted, while their writer was on its way here, are not counted again.
         """
         with self._lock:
             if self._terms is None or not self._terms.features:
                 return
             sequence = events.get_column("sequence")
             if len(sequence) and sequence[0] <= self._counted_sequence:  # they ascend
-                events = events.filter(pl.col("sequence") > self._counted_sequence)
+                was_left_out = pl.lit(False) if self._since is None else pl.col("time") < self._since
+                events = events.filter((pl.col("sequence") > self._counted_sequence) | was_left_out)
             if events.height:
+                self._last_sequence = int(sequence[-1])
                 self._add(self._terms, events, self._counted(self._terms, events))
 
     def correct(self, out: pl.DataFrame, events: pl.DataFrame, last_sequence: int) -> None:
@@ -164,25 +126,138 @@ class LiveQuota:
         with self._lock:
             if self._terms is None or last_sequence <= self._counted_sequence:
                 return
+            self._standings = {}  # a check that does not wait would see what is taken off, and not what replaces it
             for taken in self._counted(self._terms, out) if out.height else ():
                 self._counters[taken.feature].add(taken.rows, -taken.units)
             self.count(events)
+            self._last_sequence = last_sequence
 
     def check(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer:
-        """Whether `subject` may use `amount` more of `feature` at `now`."""
+        """Whether `subject` may use `amount` more of `feature` at `now`. Raises FeatureNotCounted."""
+        answer = self.check_known(subject, feature, amount, now)
+        if answer is None:
+            with self._lock:
+                answer = self._check(subject, feature, amount, now)
+        return answer
+
+    def check_at_once(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer | None:
+        """The same, or None when it would have to wait for a thread that counts."""
+        answer = self.check_known(subject, feature, amount, now)
+        if answer is None and self._lock.acquire(blocking=False):
+            try:
+                return self._check(subject, feature, amount, now)
+            finally:
+                self._lock.release()
+        return answer
+
+    def check_many(self, asked: pl.DataFrame, now: datetime) -> pl.DataFrame:
+        """See Quota.check_many."""
+        return answered(asked, lambda subject, feature: self.check(subject, feature, _NOTHING, now))
+
+    def check_known(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer | None:
+        """The answer of a standing, beside a thread that counts. Null: there is none, or it is moved just now."""
+        standings = self._standings
+        standing = standings.get((subject, feature))
+        if standing is None or not standing.since <= now < standing.until:
+            return None
+        used = standing.counters.units_at_once(standing.row)
+        if used is None or standings is not self._standings:
+            return None
+        return standing.answer(amount, used, self._holds.units(standing.window_key))
+
+    def _check(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer:
+        terms = self._terms
+        customer, zone = (terms and terms.subjects.find(subject)) or (None, "UTC")
+        asked = (subject, customer, feature, amount)
+        if customer is not None and (state := self._suspended(customer, feature, now)) is not None:
+            return QuotaAnswer(False, "suspended", state.reason, *asked, state=state.state)
+        limit = terms.limit(customer, feature, now) if terms and customer else None
+        if terms is None or customer is None or limit is None:
+            why = "no customer has this subject" if customer is None else f"no plan of {customer} includes {feature}"
+            return QuotaAnswer(False, "not_entitled", why, *asked)
+        self._uncounted.refuse(feature)
+        standing = self._standing(terms, (subject, customer, feature), limit, now, zone)
+        used = standing.counters.units(standing.row)
+        return standing.answer(amount, used, self._holds.units(standing.window_key))
+
+    def _standing(self, terms: Terms, who: tuple[str, str, str], limit: Decimal, now: datetime, zone: str) -> Standing:
+        """Worked out, and known to the next check, unless a state may end meanwhile."""
+        subject, customer, feature = who
+        window, (since, until) = month_of(now, zone).bounds(ZoneInfo(zone)), terms.steady(customer, now)
+        row = self._row(terms, customer, window[0])
+        steady = (max(since, window[0]), min(until, window[1]))
+        standing = Standing(who, limit, window, steady, (self._counters[feature], row))
+        if customer not in self._states:
+            if len(self._standings) >= STANDINGS_MAX:
+                self._standings.clear()
+            self._standings[subject, feature] = standing
+        return standing
+
+    def hold(
+        self, id: str, subject: str, feature: str, amount: Decimal, minimum: Decimal, now: datetime
+    ) -> Hold | QuotaAnswer:
+        """See Quota.hold."""
         with self._lock:
-            terms = self._terms
-            customer, zone = terms.customer_of.get(subject, (None, "UTC")) if terms else (None, "UTC")
-            limit = terms.limit(customer, feature, now) if terms and customer else None
-            if customer is None or limit is None:
-                why = (
-                    "no customer has this subject" if customer is None else f"no plan of {customer} includes {feature}"
-                )
-                return QuotaAnswer(False, "not_entitled", why, subject, customer, feature, amount)
-            window = month_of(now, zone).bounds(ZoneInfo(zone))
-            row = self._row_of.get((customer, window[0]))
-            used = Decimal(0) if row is None else self._counters[feature].value(row)
-        return judge(subject, customer, feature, amount, limit, used, window)
+            answer = self.check(subject, feature, minimum, now)
+            if not answer.allowed or answer.customer is None or answer.remaining is None:
+                return answer
+            assert answer.window_start is not None
+            granted = slice_of(answer.remaining, amount, minimum, is_shared=bool(answer.reserved))
+            self._holds.put(id, (answer.customer, feature, answer.window_start), granted)
+        return Hold(id, subject, feature, granted, answer.resets_at)
+
+    def restore_hold(self, hold: Hold, now: datetime) -> None:
+        """See Quota.restore_hold; `now` is in the window that it is of."""
+        with self._lock:
+            found = self._terms.subjects.find(hold.subject) if self._terms else None
+            if found is not None:
+                customer, zone = found
+                self._holds.put(hold.id, (customer, hold.feature, _month_start(now, zone)), hold.amount)
+
+    def shrink(self, id: str, by: Decimal) -> None:
+        """See Quota.shrink."""
+        with self._lock:
+            self._holds.shrink(id, by)
+
+    def drop(self, id: str) -> None:
+        """See Quota.drop."""
+        with self._lock:
+            self._holds.drop(id)
+
+    def reserved(self) -> pl.DataFrame:
+        """RESERVED, of what is held."""
+        with self._lock:
+            rows = [(c, f, held, count) for (c, f, _), (held, count) in self._holds.sums().items()]
+        return pl.DataFrame(rows, schema=RESERVED, orient="row")
+
+    def amounts(self, events: pl.DataFrame) -> list[tuple[str, str, Decimal]]:
+        """See Quota.amounts."""
+        with self._lock:
+            features = self._terms.features if self._terms else {}
+        subjects = events.get_column("subject").to_list()
+        found = []
+        for feature, meter in features.items():
+            with refused_where_it_fails(feature):
+                rows, units = counted(events, meter)
+            places = range(len(units)) if rows is None else rows.tolist()
+            found += [(subjects[at], feature, quantity(int(n))) for at, n in zip(places, units.tolist(), strict=True)]
+        return found
+
+    def put_states(self, states: Sequence[CustomerState]) -> None:
+        """See Quota.put_states."""
+        by_customer: dict[str, list[CustomerState]] = {}
+        for state in states:
+            by_customer.setdefault(state.customer, []).append(state)
+        with self._lock:
+            self._states = by_customer
+            self._standings = {}
+
+    def _suspended(self, customer: str, feature: str, now: datetime) -> CustomerState | None:
+        for state in self._states.get(customer, ()):
+            concerns = not state.features or feature in state.features
+            if concerns and state.since <= now and (state.until is None or now < state.until):
+                return state if state.state == "suspended" else None
+        return None
 
     def counters(self) -> dict[Window, Decimal]:
         """A copy of every counter, for comparison with a metering query."""
@@ -194,17 +269,42 @@ class LiveQuota:
                 if counters.is_counted(row)
             }
 
-    def _counted(self, terms: Terms, events: pl.DataFrame) -> Iterator[_Added]:
+    def comparison(self) -> pl.DataFrame:
+        """COMPARED: every counter of a window that was counted whole beside what the meters make of the log."""
+        with self._lock:
+            if self._terms is None:
+                return COMPARED.to_frame()
+            usage, _ = self._read_usage(self._since)
+            rows = [
+                (*window, counted)
+                for window, counted in self.counters().items()
+                if window[1] not in self._uncounted.why
+            ]
+            terms, last, since = self._terms, self._last_sequence, self._since
+            features = {
+                feature: meter for feature, meter in terms.features.items() if feature not in self._uncounted.why
+            }
+        counters = pl.DataFrame(rows, schema=COUNTER, orient="row")
+        found = compared(counters, usage.filter(pl.col("sequence") <= last), features, terms.payers)
+        return found if since is None else found.filter(pl.col("window_start") >= since)
+
+    def _counted(self, terms: Terms, events: pl.DataFrame) -> Iterator[Added]:
         """What newly accepted events add to the counters of each feature."""
-        found = ((feature, counted(events, meter)) for feature, meter in terms.features.items())
-        used = [(feature, rows, units) for feature, (rows, units) in found if len(units)]
+        used: list[tuple[str, Rows | None, Units]] = []
+        wrong = len(self._uncounted.why)
+        for feature, meter in terms.features.items():
+            with self._uncounted.where_it_fails(feature):
+                rows, units = counted(events, meter)
+                used += [(feature, rows, units)] if len(units) else []
+        if len(self._uncounted.why) > wrong:
+            self._standings = {}
         if not used:
             return
         owners, times = self._owners(terms, events), words_of(events.get_column("time"))
         for feature, rows, units in used:
             of_owned = (owners if rows is None else owners[rows]) != NOBODY
             at = np.flatnonzero(of_owned) if rows is None else rows[of_owned]
-            yield _Added(feature, owners[at], units[of_owned], times[at])
+            yield Added(feature, owners[at], units[of_owned], times[at])
 
     def _owners(self, terms: Terms, events: pl.DataFrame) -> Rows:
         """The row that each event moves, or NOBODY."""
@@ -231,32 +331,31 @@ class LiveQuota:
         rows = np.fromiter(map(known.get, subjects, repeat(NOBODY)), np.int64, len(subjects))
         strangers = np.flatnonzero(rows == NOBODY)
         for place in strangers.tolist():
-            if (subject := subjects[place]) in terms.customer_of:
-                rows[place] = known[subject] = self._found(terms, subject, edge)
+            if (found := terms.subjects.find(subject := subjects[place])) is not None:
+                customer, zone = found
+                rows[place] = known[subject] = self._row(terms, customer, _month_start(edge, zone))
         return rows
 
-    def _found(self, terms: Terms, subject: str, edge: datetime) -> int:
-        """The row of a customer's subject, made when it is new."""
-        customer, zone = terms.customer_of[subject]
-        window = (customer, _month_start(edge, zone))
+    def _row(self, terms: Terms, customer: str, start: datetime) -> int:
+        """The row of a customer's window, made when it is new."""
+        window = (customer, start)
         if window not in self._row_of:
             self._row_of[window] = len(self._windows)
             self._windows.append(window)
+            lowest = terms.lowest_limits(customer)
             for feature, counters in self._counters.items():
-                counters.new(terms.lowest_limit(customer, feature))
+                counters.new(lowest.get(feature))
         return self._row_of[window]
 
-    def _summed(self, terms: Terms, sums: pl.DataFrame, edges: Sequence[datetime]) -> Iterator[_Added]:
+    def _summed(self, terms: Terms, sums: pl.DataFrame, edges: Sequence[datetime]) -> Iterator[Added]:
         """What COUNTED_SUM adds to the counters of each feature."""
         for feature in terms.features:
             own = sums.filter(pl.col("feature") == feature)
             rows = self._rows(terms, own["subject"].to_list(), edges, own["edge"].to_numpy())
             of_owned = rows != NOBODY
-            yield _Added(
-                feature, rows[of_owned], units_of(own["quantity"])[of_owned], words_of(own["latest"])[of_owned]
-            )
+            yield Added(feature, rows[of_owned], units_of(own["quantity"])[of_owned], words_of(own["latest"])[of_owned])
 
-    def _add(self, terms: Terms, events: Usage, additions: Iterable[_Added]) -> None:
+    def _add(self, terms: Terms, events: Usage, additions: Iterable[Added]) -> None:
         """Count, and report the limits that are reached."""
         reached = []
         for added in additions:
@@ -267,12 +366,12 @@ class LiveQuota:
                 for row in counters.reached(added.rows)
                 if (crossed := self._limit_reached(terms, added, row)) is not None
             ]
-        crossings = [*_crossings(terms, events, reached)] if reached else []
-        self._crossed.update((c.customer, c.feature, c.window_start, c.limit) for c in crossings)
-        if crossings:
-            self._on_crossing(crossings)
+        found = [*crossings(terms, events, reached)] if reached else []
+        self._crossed.update((c.customer, c.feature, c.window_start, c.limit) for c in found)
+        if found:
+            self._on_crossing(found)
 
-    def _limit_reached(self, terms: Terms, added: _Added, row: int) -> _Reached | None:
+    def _limit_reached(self, terms: Terms, added: Added, row: int) -> Reached | None:
         """The limit that holds at the newest event of `row`, when it is reached and was not reported before."""
         customer, start = self._windows[row]
         counters, window = self._counters[added.feature], (customer, added.feature, start)
@@ -280,9 +379,9 @@ class LiveQuota:
         limit = terms.limit(customer, added.feature, added.latest(row))
         if limit is None or used < limit:
             return None
-        if len(terms.plans_of[customer]) == 1:
+        if len(terms.agreements.of(customer)) == 1:
             counters.forget_threshold(row)  # there is no other limit to reach
-        return None if (*window, limit) in self._crossed else _Reached(window, added.before(row, used), limit)
+        return None if (*window, limit) in self._crossed else Reached(window, added.before(row, used), limit)
 
 
 @lru_cache(maxsize=1024)
@@ -291,13 +390,6 @@ def _month_start(instant: datetime, time_zone: str) -> datetime:
     return month_of(instant, time_zone).start(ZoneInfo(time_zone))
 
 
-def _crossings(terms: Terms, events: Usage, reached: Sequence[_Reached]) -> Iterator[Crossing]:
-    """The crossing of each counter that has reached its limit with `events`."""
-    customers = {each.window[0] for each in reached}
-    payers = terms.payers.filter(pl.col("customer").is_in(customers))
-    usage = counted_usage(events.lazy(), terms.features, payers, terms.time_zones)
-    for each in sorted(reached, key=lambda each: each.window):
-        here = usage.filter(**dict(zip(("customer", "feature", "window_start"), each.window, strict=True)))
-        found = crossing_event(here, each.before, each.limit)
-        if found is not None:
-            yield Crossing(*each.window, each.limit, found["used"], found["source"], found["id"], found["time"])
+def _earliest_start(terms: Terms, at: datetime) -> datetime:
+    """When the first of the windows began that are open at `at`."""
+    return min(_month_start(at, zone) for zone in {"UTC", *terms.time_zones})

@@ -10,10 +10,25 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Engine, Select, Subquery, Table, and_, func, insert, literal, select, true, union
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Select,
+    Subquery,
+    Table,
+    and_,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    true,
+    union,
+)
 
 from store.database import chunks, reading
 from store.errors import NotReproducible
+from store.quota_tables import customer_states, quota_grants, quota_overrides
 from store.tables import changes, customer_versions, subject_versions, subscription_changes, subscription_versions
 
 Now: TypeAlias = Callable[[], datetime]
@@ -45,7 +60,8 @@ class Changes:
 
     def changed_customers(self, since: int) -> set[str]:
         """The customers who are not, by some change behind number `since`, what they were: themselves, their subjects,
-        or the terms or the timeline of their subscriptions. Of what went from one to another, both."""
+        the terms or the timeline of their subscriptions, a state, what was granted to them, or stands in for their
+        plans. Of what went from one to another, both."""
         timeline = select(subscription_changes.c.subscription).where(subscription_changes.c.change > since)
         now_of = versions_at(subscription_versions, _LAST, timeline)
         found = union(
@@ -59,9 +75,18 @@ class Changes:
                 )
             ),
             select(now_of.c.customer),
+            *(_concerned(table, since, end) for table, end in _QUOTAS),
+            select(customer_states.c.customer).where(customer_states.c.change > since),
         )
         with reading(self.engine) as connection:
             return {customer for customer in connection.scalars(found) if customer is not None}
+
+
+_QUOTAS = ((quota_grants, "void_change"), (quota_overrides, "end_change"))
+
+
+def _concerned(table: Table, since: int, end: str) -> Select[Any]:
+    return select(table.c.customer).where(or_(table.c.change > since, table.c[end] > since))
 
 
 def _changed_keys(versions: Table, since: int) -> Select[Any]:

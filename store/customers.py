@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import polars as pl
 from sqlalchemy import Connection, Engine, delete, func, insert, or_, select
 
+from rating.core.quota.schema import FAMILY
 from rating.core.schema import SUBJECT
 from store.changes import Now, keep_versions, record_change, versions_at
 from store.database import chunks, reading, upsert, writing
@@ -90,6 +91,16 @@ class Customers:
         query = select(subjects.c.subject, subjects.c.customer, customers.c.time_zone).join_from(subjects, customers)
         with reading(self.engine) as connection:
             return read_frame(connection, query, pl.Schema({**SUBJECT, "time_zone": pl.String()})).sort("subject")
+
+    def family_frame(self) -> pl.DataFrame:
+        """FAMILY of the customers that another pays for, and of those that pay for others, by key."""
+        c = customers.c
+        parents = select(c.parent).where(c.parent.is_not(None))
+        query = select(c.key.label("customer"), c.time_zone, c.parent).where(
+            or_(c.parent.is_not(None), c.key.in_(parents))
+        )
+        with reading(self.engine) as connection:
+            return read_frame(connection, query.order_by(c.key), FAMILY)
 
     def _select(self, keys: Sequence[str]) -> list[Customer]:
         with reading(self.engine) as connection:

@@ -54,6 +54,10 @@ class IdTaken(Refused):
     """An id that makes a request safe to send again was used for another one."""
 
 
+class UsageGoesBack(Refused):
+    """A report says that less was used than one before it: its sequence and its usage only rise."""
+
+
 class CreditVoided(Refused):
     """A grant was voided already, at another instant."""
 

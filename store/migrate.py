@@ -1,6 +1,7 @@
 """Bring a database to the newest schema. The migrations lie in this package, so there is no file to configure.
 
-A new migration: change store/tables.py, add the next module to store/migrations/versions/, run tests/store.
+A new migration: change store/tables.py or quota_tables.py, add the next module to store/migrations/versions/, run
+tests/store.
 """
 
 from pathlib import Path
@@ -11,10 +12,10 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine
 
+from store.columns import metadata
 from store.database import reading, writing
 from store.errors import DatabaseUnsuitable
 from store.postgresql import in_byte_order
-from store.tables import metadata
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 

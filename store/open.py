@@ -11,18 +11,26 @@ from store.backfills import Backfills
 from store.catalogs import Catalogs
 from store.changes import Changes, Now
 from store.credits import CreditRecords
+from store.customer_states import CustomerStates
 from store.customers import Customers
 from store.database import check, checkpoint, connect, disconnect, sqlite_path, writing
 from store.durability import OnFailed
 from store.errors import DatabaseUnavailable
+from store.expiring import ExpiringGrants
+from store.leases import Leases
 from store.migrate import upgrade
+from store.outbox import OutboxRecords
+from store.quota_grants import QuotaGrants
+from store.quota_overrides import QuotaOverrides
 from store.rewriting import mark_clean_end, rewrite_after_unclean_end
 from store.runs import Runs
 from store.shadows import Shadows
 from store.signals import Signals
 from store.subscription_changes import SubscriptionChanges
 from store.subscriptions import Subscriptions
+from store.webhooks import Webhooks
 
+PRIVATE = 0o600  # of a new database file: it holds the secrets that webhooks are signed with
 _log = logging.getLogger(__name__)
 
 
@@ -35,10 +43,17 @@ class Store:
     catalogs: Catalogs
     runs: Runs
     signals: Signals
+    outbox: OutboxRecords
+    customer_states: CustomerStates
+    webhooks: Webhooks
+    expiring: ExpiringGrants
     backfills: Backfills
     credits: CreditRecords
+    quota_grants: QuotaGrants
+    quota_overrides: QuotaOverrides
     changes: Changes
     shadows: Shadows
+    leases: Leases
     disk: Disk
 
     def close(self) -> None:
@@ -65,6 +80,8 @@ def open_store(url: str, *, on_failed: OnFailed | None = None, disk: Disk | None
     path = sqlite_path(engine)
     is_used = path is not None and path.exists()
     try:
+        if path is not None and not is_used and path.parent.is_dir():
+            path.touch(mode=PRIVATE)
         check(engine)
         if path is not None and is_used:
             disconnect(engine)
@@ -81,10 +98,17 @@ def open_store(url: str, *, on_failed: OnFailed | None = None, disk: Disk | None
         catalogs=Catalogs(engine),
         runs=Runs(engine),
         signals=Signals(engine),
+        outbox=OutboxRecords(engine),
+        customer_states=CustomerStates(engine, now),
+        webhooks=Webhooks(engine, now),
+        expiring=ExpiringGrants(engine),
         backfills=Backfills(engine),
         credits=CreditRecords(engine, now),
+        quota_grants=QuotaGrants(engine, now),
+        quota_overrides=QuotaOverrides(engine, now),
         changes=Changes(engine),
         shadows=Shadows(engine, now),
+        leases=Leases(engine),
         disk=disk,
     )
 

@@ -25,6 +25,7 @@ def rewrite_after_unclean_end(path: Path, disk: Disk) -> None:
     copy = path.with_name(f"{path.name}.rewritten")
     disk.unlink(copy)
     with closing(sqlite3.connect(path)) as found, closing(sqlite3.connect(copy)) as written:
+        copy.chmod(path.stat().st_mode)  # it may hold secrets
         found.backup(written)
     disk.sync_file(copy)
     disk.rename(copy, path)

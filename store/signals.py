@@ -1,30 +1,49 @@
 """The outbox of signals: recorded once per crossing, read in order by a sequence that never goes back."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Connection, Engine, func, select
 
-from store.database import insert_new, reading, writing
+from store.database import chunks, insert_new, reading, writing
 from store.tables import signals
 
 
 @dataclass(frozen=True)
 class Signal:
-    """Something that happened to a customer. `id` is derived from what crossed: the same crossing, the same id."""
+    """Something that happened to a customer. `id` is derived from what happened: the same crossing, the same id. Of a
+    quota, `scope` and `owner` are whose."""
 
     id: str
     type: str
     customer: str
     raised_at: datetime
     data: dict[str, Any]
+    feature: str | None = None
+    scope: str | None = None
+    owner: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedSignal(Signal):
+    sequence: int
 
 
 @dataclass(frozen=True)
-class RecordedSignal(Signal):
-    sequence: int
+class Selection:
+    """Which signals: of these types and customers; empty is all."""
+
+    types: Collection[str] = ()
+    customers: Collection[str] = ()
+
+    def holds(self, type: str, customer: str) -> bool:
+        """Whether a signal is among them."""
+        return (not self.types or type in self.types) and (not self.customers or customer in self.customers)
+
+
+ALL = Selection()
 
 
 @dataclass(frozen=True)
@@ -34,14 +53,43 @@ class Signals:
     def record(self, given: Sequence[Signal]) -> None:
         """Append those that are not there yet; recording a signal again changes nothing."""
         with writing(self.engine) as connection:
-            insert_new(connection, signals, [vars(signal) for signal in given], unique="id")
+            insert_signals(connection, given)
 
-    def after(self, sequence: int, *, limit: int) -> list[RecordedSignal]:
-        """The signals behind `sequence` (0: from the first), oldest first."""
-        query = select(signals).where(signals.c.sequence > sequence).order_by(signals.c.sequence).limit(limit)
+    def after(self, sequence: int, *, limit: int, selected: Selection = ALL) -> list[RecordedSignal]:
+        """The selected signals behind `sequence` (0: from the first), oldest first."""
+        query = select(*_COLUMNS).where(signals.c.sequence > sequence).order_by(signals.c.sequence).limit(limit)
+        if selected.types:
+            query = query.where(signals.c.type.in_(selected.types))
+        if selected.customers:
+            query = query.where(signals.c.customer.in_(selected.customers))
+        with reading(self.engine) as connection:
+            return [RecordedSignal(**row) for row in connection.execute(query).mappings()]
+
+    def numbered(self, sequences: Sequence[int]) -> list[RecordedSignal]:
+        """The signals with these sequences, oldest first."""
+        query = select(*_COLUMNS).where(signals.c.sequence.in_(sequences)).order_by(signals.c.sequence)
         with reading(self.engine) as connection:
             return [RecordedSignal(**row) for row in connection.execute(query).mappings()]
 
     def last_sequence(self) -> int:
         with reading(self.engine) as connection:
             return connection.scalar(select(func.max(signals.c.sequence))) or 0
+
+
+_COLUMNS = [signals.c[field.name] for field in fields(RecordedSignal)]
+
+
+def insert_signals(connection: Connection, given: Sequence[Signal]) -> None:
+    """Append those that are not there yet, in this transaction."""
+    insert_new(connection, signals, [vars(signal) for signal in given], unique="id")
+
+
+def unknown_signals(connection: Connection, given: Sequence[Signal]) -> Iterator[Signal]:
+    """Those that are not there yet, each once."""
+    ids = [signal.id for signal in given]
+    queries = (select(signals.c.id).where(signals.c.id.in_(some)) for some in chunks(ids))
+    known = {found for query in queries for found in connection.scalars(query)}
+    for signal in given:
+        if signal.id not in known:
+            known.add(signal.id)
+            yield signal

@@ -1,55 +1,12 @@
-"""Every table of the relational store. The migrations under store/migrations/ build exactly this (a test compares)."""
+"""The tables of customers, catalogs, runs, signals, backfills and credits; those of quotas are in quota_tables.py. The
+migrations under store/migrations/ build exactly these (a test compares)."""
 
-from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, DateTime, ForeignKey, Index, Integer, MetaData, String, Table, Text
-from sqlalchemy.engine import Dialect
-from sqlalchemy.types import JSON, TypeDecorator
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, String, Table, Text
+from sqlalchemy.types import JSON
 
-
-class Instant(TypeDecorator[datetime]):
-    """An instant with its zone, in and out. SQLite has no zones: there it is UTC text to the microsecond."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        assert value.tzinfo is not None, f"an instant without a zone reached the store: {value!r}"
-        return value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-class Number(TypeDecorator[Decimal]):
-    """A decimal number as text, exact."""
-
-    impl = String
-    cache_ok = True
-
-    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> str | None:
-        return None if value is None else format(value, "f")
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> Decimal | None:
-        return None if value is None else Decimal(value)
-
-
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-_SEQUENCE = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER counts up by itself in SQLite
+from store.columns import SEQUENCE, Instant, Number, metadata
 
 customers = Table(
     "customers",
@@ -176,7 +133,7 @@ catalogs = Table(
 catalog_applications = Table(
     "catalog_applications",
     metadata,
-    Column("sequence", _SEQUENCE, primary_key=True),
+    Column("sequence", SEQUENCE, primary_key=True),
     Column("version", String, ForeignKey("catalogs.version"), nullable=False),
     Column("applied_at", Instant, nullable=False),
     sqlite_autoincrement=True,
@@ -186,7 +143,7 @@ catalog_applications = Table(
 shadow_catalogs = Table(
     "shadow_catalogs",
     metadata,
-    Column("sequence", _SEQUENCE, primary_key=True),
+    Column("sequence", SEQUENCE, primary_key=True),
     Column("version", String, ForeignKey("catalogs.version"), nullable=False),
     Column("plans", JSON, nullable=False),
     Column("set_at", Instant, nullable=False),
@@ -226,12 +183,16 @@ closed what became due on (`due_after`, `due_until`]) or restatement (of what wa
 signals = Table(
     "signals",
     metadata,
-    Column("sequence", _SEQUENCE, primary_key=True),
+    Column("sequence", SEQUENCE, primary_key=True),
     Column("id", String, nullable=False, unique=True),
     Column("type", String, nullable=False),
     Column("customer", String, nullable=False),
     Column("raised_at", Instant, nullable=False),
     Column("data", JSON, nullable=False),
+    Column("feature", String),
+    Column("scope", String),
+    Column("owner", String),
+    Index("ix_signals_customer", "customer", "sequence"),
     sqlite_autoincrement=True,
 )
 """One row is one signal of the outbox, in the order it was recorded. `id` is derived from what crossed, so that

@@ -38,6 +38,14 @@ def shared_path(*parts: str) -> Path:
     return path
 
 
+LONGEST = ("crash", "exactness", "test_every_nth_call.py", "test_state_machine.py", "test_bitemporal_machine.py")
+"""Folders and files of tests that take longest: workers begin with them, so that none is left alone at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not any(part in LONGEST for part in item.path.parts))
+
+
 def pytest_report_header(config: pytest.Config) -> list[str]:
     seed = config.getoption("hypothesisseed", None)
     drawn = f"seed {seed}" if seed is not None else "derandomized: every run draws the same examples"

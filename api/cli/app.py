@@ -16,8 +16,10 @@ from api.cli import (
     customers,
     demo,
     doctor,
+    entitlements,
     events,
     ingesting,
+    leases,
     lines,
     lint,
     quota,
@@ -27,9 +29,11 @@ from api.cli import (
     serving,
     shadow,
     simulate,
+    states,
     subscriptions,
     usage,
     verify,
+    webhooks,
 )
 
 app = typer.Typer(
@@ -72,16 +76,20 @@ app.command()(lines.lines)
 app.command()(lines.explain)
 app.command()(check.check)
 app.command()(usage.usage)
-app.command()(quota.quota)
 app.command()(quota.signals)
 app.command()(doctor.doctor)
 app.command()(conformance.conformance)
+app.add_typer(quota.app, name="quota")
 app.add_typer(consume.app, name="consume")
+app.add_typer(entitlements.app, name="entitlements")
 app.add_typer(events.app, name="events")
 app.add_typer(rejections.app, name="rejections")
 app.add_typer(backfills.app, name="backfill")
 app.add_typer(catalogs.app, name="catalog")
 app.add_typer(shadow.app, name="shadow")
 app.add_typer(credits.app, name="credits")
+app.add_typer(leases.app, name="leases")
 app.add_typer(customers.app, name="customers")
 app.add_typer(subscriptions.app, name="subscriptions")
+app.add_typer(states.app, name="states")
+app.add_typer(webhooks.app, name="webhooks")

@@ -3,21 +3,18 @@
 import os
 import shutil
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from api.cli.printing import grouped
-from api.cli.service import Service, segment
+from api.cli.service import Service
 from api.settings import Settings
 
 FREE_BYTES_MIN = 1 << 30
 SYNC_SECONDS_MAX = 0.2
 SEALED_SEGMENTS_MAX = 4
-CUSTOMERS_MAX = 1_000
 RUNS_MAX = 1_000
 
 
@@ -175,39 +172,16 @@ def check_database(settings: Settings) -> Check:
 
 
 def check_counters(service: Service) -> Check:
-    """Live quota counters equal what the meters make of the log, for the first customers."""
-    catalog = service.answer("GET", "/v1/catalog", also=(404,))
-    features = catalog.json()["document"].get("features", {}) if catalog.status_code == 200 else {}
-    customers = [c for c in islice(service.pages("/v1/customers"), CUSTOMERS_MAX) if c["subjects"]] if features else []
-    wrong, compared = [], 0
-    for feature, declared in features.items():
-        for customer, counted, metered in _pairs(service, feature, declared["meter"], customers):
-            compared += 1
-            if counted != metered:
-                wrong.append(f"{customer} of {feature}: counted {counted}, metered {metered}")
-    found = f"{grouped(compared)} live counters compared with a query over the log"
-    if wrong:
-        return Check(
-            "quota",
-            False,
-            f"{found}; {len(wrong)} differ, the first: {wrong[0]}",
-            "Start the server again: it counts anew.",
-        )
+    """Every live quota counter equals what the meters make of the log."""
+    compared = service.get("/v1/quota/comparison", limit=1)
+    found = f"{grouped(compared['compared'])} live counters compared with a query over the log"
+    if compared["different"]:
+        [first] = compared["items"]
+        where = "{customer} of {feature} from {window_start}: counted {counted}, metered {metered}".format(**first)
+        cure = "Start the server again: it counts anew."
+        return Check("quota", False, f"{found}; {grouped(compared['different'])} differ, the first: {where}", cure)
+    if compared["uncounted"]:
+        feature, why = next(iter(compared["uncounted"].items()))
+        cure = "Correct the event that has no quantity, or change the meter."
+        return Check("quota", False, f"{found}; the usage of {feature} cannot be counted: {why}", cure)
     return Check("quota", True, found)
-
-
-def _pairs(
-    service: Service, feature: str, meter: str, customers: list[dict[str, Any]]
-) -> Iterator[tuple[str, str, str]]:
-    """Customer, counter, and the metered quantity of the same window."""
-    windows: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
-    for customer in customers:
-        path = f"/v1/quota/{segment(customer['subjects'][0])}/{segment(feature)}"
-        answer = service.answer("GET", path, also=(403, 429)).json()
-        if answer["limit"] is not None:
-            windows[answer["window_start"], answer["resets_at"]].append((customer["key"], answer["used"]))
-    for (start, end), counters in windows.items():
-        asked = {"from": start, "to": end, "group_by": "customer"}
-        usage = service.get(f"/v1/meters/{segment(meter)}/usage", **asked)["items"]
-        metered = {item["group"]["customer"]: item["quantity"] for item in usage}
-        yield from ((customer, used, metered.get(customer, "0")) for customer, used in counters)

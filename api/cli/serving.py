@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.cli.failing import FAILED, Failure, failures_of_the_directory
+from api.cli.failing import FAILED, USAGE, Failure, failures_of_the_directory
 from api.cli.options import Data, Json
 from api.cli.printing import note
 from api.cli.writing import write_bytes
@@ -51,6 +51,10 @@ def serve(
     with failures_of_the_directory():
         try:
             serve_settings(settings, announce=announce)
+        except ImportError as error:
+            raise Failure(
+                "the rate limit service needs a package more: pip install 'tallystick[envoy]'", USAGE
+            ) from error
         except OSError as error:
             if error.filename is None:
                 raise Failure(_not_listening(settings, error), FAILED) from error
@@ -58,5 +62,7 @@ def serve(
 
 
 def _not_listening(settings: "Settings", error: OSError) -> str:
+    if error.strerror is None:
+        return str(error)
     at = f"{settings.host}:{settings.port}"
     return f"cannot listen at {at}: {error.strerror or error}. Use another --port; --port 0 takes a free one."

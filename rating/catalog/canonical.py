@@ -9,6 +9,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from rating.catalog.entitlements import canonical_entitlement
+from rating.catalog.policies import canonical_policy
+
 Document = dict[str, Any]
 
 
@@ -23,6 +26,10 @@ def canonical_document(dumped: Document) -> Document:
         _sort(plan, "prices")
         for allowance in plan.get("allowances", {}).values():
             _canonical_window(allowance.get("window", {}))
+        for entitlement in plan.get("entitlements", {}).values():
+            canonical_entitlement(entitlement)
+        for policy in plan.get("policies", []):
+            canonical_policy(policy)
         for credit in plan.get("credits", {}).values():
             _sort(credit, "features", "meters", "prices")
     return {section: content for section, content in dumped.items() if content != {}}

@@ -37,19 +37,7 @@ def check_meters(catalog: Catalog) -> Iterator[Problem]:
         yield from _check_filters(path, meter)
 
 
-def check_entitled(catalog: Catalog) -> Iterator[Problem]:
-    """A limit counts event by event."""
-    for plan, terms in catalog.plans.items():
-        for key in terms.entitlements:
-            feature = catalog.features.get(key)
-            meter = catalog.meters.get(feature.meter) if feature is not None else None
-            if feature is not None and meter is not None and (why := _not_event_by_event(meter)):
-                message = f"A limit counts event by event, and the meter `{feature.meter}` {why}."
-                cure = "Let the feature name a meter that counts or sums, as it is."
-                yield Problem(f"plans.{plan}.entitlements.{key}", "", message, cure)
-
-
-def _not_event_by_event(meter: Meter) -> str:
+def not_event_by_event(meter: Meter) -> str:
     """Why the quantity of the meter is not the sum of what its events are; nothing where it is."""
     if meter.aggregation not in ("count", "sum"):
         return f"has the aggregation `{meter.aggregation}`"
@@ -118,7 +106,7 @@ def _check_fields(path: str, meter: Meter) -> Iterator[Problem]:
 
 def _check_lasting(path: str, meter: Meter, lasting: Sequence[str]) -> Iterator[Problem]:
     """Parts of an event are parts of its quantity, as it is."""
-    if why := _not_event_by_event(meter):
+    if why := not_event_by_event(meter):
         message = f"{listed([f'`{name}`' for name in lasting], 'and')} need a quantity event by event; the meter {why}."
         yield Problem(f"{path}.{lasting[0]}", "", message, "Let it count or sum, and put units into the price (`per`).")
 
@@ -171,7 +159,7 @@ def check_priced_meters(catalog: Catalog) -> Iterator[Problem]:
             continue
         for name in price.meter_keys:
             meter = catalog.meters.get(name)
-            if meter is not None and _not_event_by_event(meter):
+            if meter is not None and not_event_by_event(meter):
                 charges = [charge for cell in price.cells() if name in cell.meters for charge in _charges(price, cell)]
                 yield from _check_price_of(f"prices.{key}", name, meter, price.versions, charges)
 
@@ -190,7 +178,7 @@ def _check_price_of(
     has_parts = any(version.windows for version in versions) or any(it.chain().level == "day" for it in charges)
     levels = {charge.chain().level for charge in charges}
     if "event" in levels or any(charge.size is not None for charge in charges):
-        message = f"The price looks at each event, and the meter `{name}` {_not_event_by_event(meter)}."
+        message = f"The price looks at each event, and the meter `{name}` {not_event_by_event(meter)}."
         yield Problem(f"{path}.meter", show(name), message, "Price a meter that counts or sums, as it is.")
     is_one_quantity = meter.aggregation not in (*LEVELS, "rate_of_change") and is_carried(meter)
     if is_one_quantity and has_parts:

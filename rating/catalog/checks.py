@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 
-from rating.catalog.check_meters import check_entitled, check_meters, check_priced_meters
+from rating.catalog.check_entitlements import check_entitlements
+from rating.catalog.check_meters import check_meters, check_priced_meters
 from rating.catalog.check_plans import check_plans
+from rating.catalog.check_policies import check_policies
 from rating.catalog.check_prices import check_prices
 from rating.catalog.left_out import LeftOut
 from rating.catalog.meters import looked_for_properties, numeric_properties, text_properties
@@ -23,7 +25,8 @@ def check(catalog: Catalog, left_out: LeftOut) -> list[Problem]:
         *check_prefixes(catalog.prefixes),
         *check_prices(catalog, left_out),
         *check_plans(catalog, left_out),
-        *check_entitled(catalog),
+        *check_entitlements(catalog),
+        *check_policies(catalog, left_out),
     ]
     return found or list(check_priced_meters(catalog))
 
@@ -51,5 +54,6 @@ def _check_properties(catalog: Catalog) -> Iterator[Problem]:
 
 def _check_features(catalog: Catalog, left_out: LeftOut) -> Iterator[Problem]:
     for key, feature in catalog.features.items():
-        if feature.meter not in catalog.meters and not left_out.covers("meters", feature.meter):
-            yield left_out.unknown(f"features.{key}.meter", "meter", feature.meter, catalog.meters)
+        name = feature.meter
+        if name is not None and name not in catalog.meters and not left_out.covers("meters", name):
+            yield left_out.unknown(f"features.{key}.meter", "meter", name, catalog.meters)

@@ -10,9 +10,11 @@ from rating.catalog.allowances import allowance_rows
 from rating.catalog.check_plans import PriceKeys
 from rating.catalog.compiling_meters import compiled_meter
 from rating.catalog.credits import credit_rows
+from rating.catalog.entitlements import entitlement_rows, grant_rows
 from rating.catalog.frames import Row, frame_of
 from rating.catalog.literals import currency_digits
 from rating.catalog.model import Catalog, Plan
+from rating.catalog.policies import policy_rows
 from rating.catalog.prefixes import compiled_prefixes
 from rating.catalog.presets import FeePrice, Price
 from rating.catalog.rates import rates_of, versions_of
@@ -39,7 +41,12 @@ def compile_catalog(catalog: Catalog, plans: Iterable[str] = ()) -> book.PriceBo
         plan_allowances=frame_of(schema.PLAN_ALLOWANCE, list(_allowance_rows(catalog))),
         credits=frame_of(PLAN_CREDIT, list(_credit_rows(catalog, keys_by_plan))),
         fees=frame_of(schema.PLAN_FEE, list(_fee_rows(prices, keys_by_plan))),
+        features=frame_of(schema.FEATURE, [(key, it.meter) for key, it in sorted(catalog.features.items())]),
         entitlements=frame_of(schema.ENTITLEMENT, list(_entitlement_rows(catalog))),
+        quota_grants=frame_of(schema.PLAN_QUOTA_GRANT, list(_quota_grant_rows(catalog))),
+        policies=frame_of(
+            schema.POLICY, [row for key, plan in sorted(catalog.plans.items()) for row in _policies(key, plan)]
+        ),
     )
 
 
@@ -115,10 +122,20 @@ def _allowance_rows(catalog: Catalog) -> Iterator[Row]:
 def _entitlement_rows(catalog: Catalog) -> Iterator[Row]:
     for key, plan in sorted(catalog.plans.items()):
         for feature, entitlement in sorted(plan.entitlements.items()):
-            yield key, feature, catalog.features[feature].meter, entitlement.limit, entitlement.window
+            yield from entitlement_rows(key, feature, catalog.features[feature].meter, entitlement)
+
+
+def _quota_grant_rows(catalog: Catalog) -> Iterator[Row]:
+    for key, plan in sorted(catalog.plans.items()):
+        for feature, entitlement in sorted(plan.entitlements.items()):
+            yield from grant_rows(key, feature, entitlement)
+
+
+def _policies(key: str, plan: Plan) -> Iterator[Row]:
+    return policy_rows(key, plan.policies)
 
 
 def _credit_rows(catalog: Catalog, keys_by_plan: Mapping[str, Sequence[str]]) -> Iterator[Row]:
-    meter_of = {key: feature.meter for key, feature in catalog.features.items()}
+    meter_of = {key: feature.meter for key, feature in catalog.features.items() if feature.meter is not None}
     for key, plan in sorted(catalog.plans.items()):
         yield from credit_rows(key, plan.currency, plan.credits, meter_of, keys_by_plan[key])

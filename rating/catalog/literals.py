@@ -89,11 +89,11 @@ def _decimal_reader(what: str, decimals_max: int, limit: Decimal) -> Callable[[o
 
 
 _read_amount = _decimal_reader("an amount of money", AMOUNT_DECIMALS_MAX, AMOUNT_LIMIT)
-_read_quantity = _decimal_reader("a quantity", QUANTITY_DECIMALS_MAX, QUANTITY_LIMIT)
+read_quantity = _decimal_reader("a quantity", QUANTITY_DECIMALS_MAX, QUANTITY_LIMIT)
 
 
 def _read_positive_quantity(value: object) -> Decimal:
-    quantity = _read_quantity(value)
+    quantity = read_quantity(value)
     if quantity == 0:
         raise refusal("this quantity must be more than zero.", "Write a positive number.")
     return quantity
@@ -102,10 +102,10 @@ def _read_positive_quantity(value: object) -> Decimal:
 def read_signed_quantity(value: object) -> Decimal:
     """A quantity that may be below zero."""
     if isinstance(value, str) and value.startswith("-"):
-        return -_read_quantity(value[1:])
+        return -read_quantity(value[1:])
     if isinstance(value, int) and not isinstance(value, bool) and value < 0:
-        return -_read_quantity(-value)
-    return _read_quantity(value)
+        return -read_quantity(-value)
+    return read_quantity(value)
 
 
 def read_signed_amount(value: object) -> Decimal:
@@ -243,7 +243,7 @@ def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-def _decimal_schema(description: str) -> dict[str, Any]:
+def decimal_schema(description: str) -> dict[str, Any]:
     spelled = [{"type": "string", "pattern": DECIMAL_PATTERN}, {"type": "integer", "minimum": 0}]
     return {"anyOf": spelled, "description": description}
 
@@ -254,19 +254,19 @@ Amount = Annotated[
     Decimal,
     PlainValidator(_read_amount),
     _AS_DECIMAL_TEXT,
-    WithJsonSchema(_decimal_schema('Money as a string, such as "2.50": at most 18 decimals, below 10^12.')),
+    WithJsonSchema(decimal_schema('Money as a string, such as "2.50": at most 18 decimals, below 10^12.')),
 ]
 Quantity = Annotated[
     Decimal,
-    PlainValidator(_read_quantity),
+    PlainValidator(read_quantity),
     _AS_DECIMAL_TEXT,
-    WithJsonSchema(_decimal_schema('A quantity as a string, such as "1000000": at most 9 decimals.')),
+    WithJsonSchema(decimal_schema('A quantity as a string, such as "1000000": at most 9 decimals.')),
 ]
 PositiveQuantity = Annotated[
     Decimal,
     PlainValidator(_read_positive_quantity),
     _AS_DECIMAL_TEXT,
-    WithJsonSchema(_decimal_schema('A quantity above zero as a string, such as "1000": at most 9 decimals.')),
+    WithJsonSchema(decimal_schema('A quantity above zero as a string, such as "1000": at most 9 decimals.')),
 ]
 Per = Annotated[
     int, PlainValidator(_read_per), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": PER_MAX, "default": 1})

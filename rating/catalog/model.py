@@ -12,6 +12,7 @@ from rating.catalog.allowances import Allowance
 from rating.catalog.canonical import canonical_document, canonical_json, content_version
 from rating.catalog.closing import Closing
 from rating.catalog.credits import Credit
+from rating.catalog.entitlements import SomeEntitlement
 from rating.catalog.literals import (
     FORMAT_NUMBER,
     SECTION,
@@ -20,11 +21,11 @@ from rating.catalog.literals import (
     Key,
     Names,
     PropertyName,
-    Quantity,
 )
 from rating.catalog.meters import Meter, looked_for_properties, numeric_properties, text_properties
 from rating.catalog.part import Part
 from rating.catalog.parts import Rounding, Version
+from rating.catalog.policies import Policy
 from rating.catalog.prefixes import PrefixTable
 from rating.catalog.presets import Price
 from rating.core.schema import PropertyType
@@ -33,19 +34,10 @@ from rating.core.schema import PropertyType
 class Feature(Part):
     """What a plan entitles to, as its customers know it."""
 
-    meter: str
-    """The meter that says how much of it was used."""
+    meter: str | None = None
+    """The meter that says how much of it was used; a feature that is there or not, or has a value, needs none."""
     name: str | None = None
     """What people call it."""
-
-
-class Entitlement(Part):
-    """How much of a feature a plan gives."""
-
-    limit: Quantity
-    """The quantity that may be used in each window."""
-    window: Literal["month"] = "month"
-    """When the count starts again: each calendar month of the customer's time zone."""
 
 
 class Plan(Part):
@@ -63,8 +55,10 @@ class Plan(Part):
     """How each of the plan's own adjustments is rounded, to the minor unit."""
     allowances: Annotated[dict[Key, Allowance], SECTION] = Field(default={})
     """Included units that several of its prices use, or that roll over, by a key of their own."""
-    entitlements: Annotated[dict[str, Entitlement], SECTION] = Field(default={})
+    entitlements: Annotated[dict[str, SomeEntitlement], SECTION] = Field(default={})
     """What the plan gives, by key of the feature."""
+    policies: tuple[Policy, ...] = ()
+    """What is done when a level of a limit is crossed."""
     credits: Annotated[dict[Key, Credit], SECTION] = Field(default={})
     """Prepaid credits that the plan grants, by a key of their own."""
 

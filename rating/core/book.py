@@ -166,7 +166,10 @@ class PriceBook:
     plan_allowances: pl.DataFrame
     credits: pl.DataFrame
     fees: pl.DataFrame
+    features: pl.DataFrame
     entitlements: pl.DataFrame
+    quota_grants: pl.DataFrame
+    policies: pl.DataFrame
     made: dict[Hashable, Any] = field(init=False, default_factory=dict, compare=False, repr=False)  # see `of_book`
 
 

@@ -284,13 +284,60 @@ PLAN_ALLOWANCE = pl.Schema(
 )
 """One row is one price of a plan that uses an allowance of it (core/allowances.py); (`plan`, `price`) is unique."""
 
+FEATURE = pl.Schema({"feature": pl.String(), "meter": pl.String()})
+"""One row is one feature of the catalog; a null `meter` says that nothing of it is counted."""
+
 ENTITLEMENT = pl.Schema(
     {
         "plan": pl.String(),
         "feature": pl.String(),
-        "meter": pl.String(),
-        "limit": QUANTITY,
-        "window": pl.String(),  # month
+        "kind": pl.String(),  # boolean | static | metered
+        "meter": pl.String(),  # of a metered one, here and for all columns but `value`
+        "value": pl.String(),  # JSON: of a boolean one true or false, of a static one its value
+        "limit": QUANTITY,  # null: unlimited
+        "window": pl.String(),  # the kind of its windows (rating/core/quota/windows.py), here and below
+        "every": pl.String(),
+        "rolls_by": pl.String(),  # the step of a rolling one
+        "anchor": INSTANT,
+        "time_zone": pl.String(),  # null: the customer's
+        "enforcement": pl.String(),  # hard | soft | grace
+        "grace": QUANTITY,  # what may be used above the limit
+        "overage": pl.String(),  # forget | carry
+        "rollover_minimum": QUANTITY,  # of what is left when a window ends; null: nothing goes into the next
+        "rollover_maximum": QUANTITY,
+        "priority": pl.Int32(),  # of the limit among grants: the smaller is burnt first
+        "shared": pl.Boolean(),  # what customers use that the owner pays for counts here too
+        "thresholds": pl.List(pl.String()),  # 80% of the limit, or an amount
     }
 )
-"""One row is one metered entitlement of a plan; (`plan`, `feature`) is unique."""
+"""One row is what a plan gives of one feature; (`plan`, `feature`) is unique."""
+
+PLAN_QUOTA_GRANT = pl.Schema(
+    {
+        "plan": pl.String(),
+        "feature": pl.String(),
+        "grant": pl.String(),  # its key; (`plan`, `feature`, `grant`) is unique
+        "amount": QUANTITY,
+        "every": pl.String(),  # one at the beginning of the subscription and after each interval; null: one
+        "lasts": pl.String(),  # an interval; null: as long as the subscription
+        "priority": pl.Int32(),
+        "rollover_minimum": QUANTITY,
+        "rollover_maximum": QUANTITY,  # null: ends of windows do not concern it
+    }
+)
+"""One row is what a plan grants each of its subscriptions of a feature, beside the limit."""
+
+POLICY = pl.Schema(
+    {
+        "plan": pl.String(),
+        "place": pl.Int32(),  # among the policies of the plan, from 0
+        "feature": pl.String(),
+        "at": pl.String(),  # the level that is crossed: 100% is exhausted
+        "state": pl.String(),  # what the customer gets into: suspended | restricted | overage
+        "amount": QUANTITY,  # of overage: what may be used above the limit
+        "to_plan": pl.String(),  # of restricted: whose limits hold
+        "features": pl.List(pl.String()),  # that it is for; empty: all
+        "until": pl.String(),  # reset | manual
+    }
+)
+"""One row is what a plan does when a level of a quota is crossed; (`plan`, `place`) is unique."""

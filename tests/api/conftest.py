@@ -1,6 +1,7 @@
 """A real application on a real directory, at a fixed time; and every answer is held against the OpenAPI document."""
 
 import re
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cache
@@ -97,6 +98,15 @@ def sold(client: httpx2.Client) -> httpx2.Client:
     subscription = {"customer": "acme", "plan": "pro", "starts_at": "2026-01-01T00:00:00Z"}
     assert client.put("/v1/subscriptions/acme-pro", json=subscription).status_code == 200
     return client
+
+
+@pytest.fixture
+def eager_switches() -> Iterator[None]:
+    """Threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
 
 
 @cache

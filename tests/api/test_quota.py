@@ -3,10 +3,12 @@
 import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import httpx2
+import numpy as np
 import polars as pl
 import pytest
 from sqlalchemy import Connection
@@ -18,8 +20,9 @@ from api.engine import Engine
 from api.quota import QuotaService
 from api.settings import Settings
 from rating.catalog import compile_catalog, load_catalog
+from rating.core.quota.seam import QUOTA_ASKED
 from rating.core.schema import SUBJECT, SUBSCRIPTION, usage_event_schema
-from rating.live_quota import Terms
+from rating.quota_terms import QuotaTerms as Terms
 from store.customers import Customer
 from store.errors import DatabaseFull, DatabaseUnavailable
 from store.signals import Signal
@@ -139,12 +142,12 @@ def test_a_restart_keeps_the_counters_and_repeats_no_signal(settings: Settings) 
 def test_a_thousand_changes_cost_one_rebuild() -> None:
     reads = []
 
-    def read_usage() -> tuple[pl.LazyFrame, int]:
+    def read_usage(_since: datetime | None) -> tuple[pl.LazyFrame, int]:
         reads.append(1)
         return usage_event_schema({}).to_frame(eager=False), 0
 
     empty = Terms(compile_catalog(load_catalog({"tallystick": 1, "currencies": ["USD"]})), PAYERS, SUBSCRIPTIONS)
-    service = QuotaService(lambda: empty, read_usage, lambda _: None)
+    service = QuotaService(lambda: empty, read_usage, lambda _: None, lambda: datetime.now(UTC))
     for _ in range(1000):
         service.terms_changed()
         assert service.check_at_once("acme", "tokens", Decimal(0), NOW) is None
@@ -298,6 +301,54 @@ def test_what_cannot_be_counted_refuses_no_event_and_no_start(
         assert correct(client, void("2")).json()["accepted"] == 1
         assert ask(client).json()["used"] == str(2 * 3 + 4 * 5 + 6 * 7)
     again.close()
+
+
+@pytest.mark.parametrize("window", ["month", "year"])
+def test_a_feature_that_cannot_be_counted_leaves_the_others_alone(
+    sold: httpx2.Client, engine: Engine, window: str
+) -> None:
+    """`calls` counts the same events; tokens are a product that has no quantity for one of them."""
+    meters = {"tokens": PRODUCT, "calls": {"event_type": "llm.request", "aggregation": "count"}}
+    limits = {feature: {"limit": "2000", "window": window} for feature in meters}
+    plan = {"currency": "USD", "prices": ["fee"], "entitlements": limits}
+    features = {feature: {"meter": feature} for feature in meters}
+    prices, plans = {"fee": CATALOG["prices"]["fee"]}, {"pro": plan, "free": plan}
+    changed = {**CATALOG, "meters": meters, "features": features, "prices": prices, "plans": plans}
+    assert sold.put("/v1/catalog", json=changed).status_code == 200
+    use_product(sold, "1", 2, 3)
+    use_product(sold, "2", TOO_LARGE, TOO_LARGE)
+    asked = pl.DataFrame({"subject": "acme", "feature": ["tokens", "calls"], "amount": [Decimal(1)] * 2})
+    for counted_again in (False, True):
+        assert ask(sold, feature="calls").json()["used"] == "2"
+        problem = ask(sold)
+        assert (problem.status_code, problem.json()["type"]) == (503, "urn:tallystick:problem:feature-not-counted")
+        assert "the usage of feature 'tokens' cannot be counted" in problem.json()["detail"]
+        answers = engine.quota.check_many(asked.cast(QUOTA_ASKED), NOW)
+        assert answers["reason"].to_list() == ["not_counted", "allowed"]
+        if not counted_again:
+            engine.quota.terms_changed()
+    assert correct(sold, void("2")).json()["accepted"] == 1
+    assert (ask(sold).json()["used"], ask(sold, feature="calls").json()["used"]) == ("6", "1")
+
+
+def test_every_counter_is_compared_with_the_log(sold: httpx2.Client, engine: Engine) -> None:
+    """Of open windows: what `t-2` used in the September of Tokyo is over."""
+    sold.put("/v1/customers/tokyo", json={"subjects": ["t-1", "t-2"], "time_zone": "Asia/Tokyo"}).raise_for_status()
+    use(sold, "1", 70, time="2026-10-01T00:00:00Z")
+    use(sold, "2", 30, subject="t-1", time="2026-09-30T15:00:00Z")
+    use(sold, "3", 8, subject="t-2", time="2026-09-30T14:59:59Z")
+    use(sold, "4", 5, subject="nobody")
+    assert correct(sold, void("1")).json()["accepted"] == 1
+    use(sold, "5", 9)
+    equal = {"compared": 2, "different": 0, "items": [], "uncounted": {}}
+    assert sold.get("/v1/quota/comparison").json() == equal
+    counters = engine.quota._live._plain._counters["tokens"]
+    counters.add(np.array([0]), np.array([10**9]))
+    found = sold.get("/v1/quota/comparison").json()
+    wrong = {"customer": "acme", "feature": "tokens", "window_start": "2026-10-01T00:00:00Z"}
+    assert (found["different"], found["items"]) == (1, [{**wrong, "counted": "10", "metered": "9"}])
+    engine.quota.terms_changed()
+    assert sold.get("/v1/quota/comparison").json() == equal
 
 
 def test_a_correction_that_cannot_be_counted_is_taken(sold: httpx2.Client, engine: Engine) -> None:

@@ -21,11 +21,13 @@ from starlette.testclient import TestClient
 from api.app import create_app
 from api.engine import Engine
 from api.settings import Settings
+from store.webhooks import Endpoint
 from tests.api.conftest import CATALOG, NOW, document, event
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 SUBSCRIPTION = {"customer": "acme", "plan": "pro", "starts_at": "2026-01-01T00:00:00Z"}
 OCTOBER = {"from": "2026-10-10T00:00:00Z", "to": "2026-10-12T00:00:00Z"}
+ENDPOINT = Endpoint("wh_1", "https://h.example/", (), (), "whsec_AA==", None, None, "active", None, 0, NOW)
 QUIET = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
 
 
@@ -34,6 +36,8 @@ def schema(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The document of an application that has something of each kind: what is listed there can be asked for."""
     directory: Path = tmp_path_factory.mktemp("schemathesis")
     engine = Engine.open(Settings(data=directory / "data"), now=lambda: NOW)
+    engine.signalling.endpoints.sender.__dict__["resolve"] = lambda host, port: ["192.0.2.1"]  # nothing goes out
+    engine.store.webhooks.add(ENDPOINT)
     app = create_app(engine.settings, engine=engine)
     with TestClient(app) as client:
         client.put("/v1/catalog", json=CATALOG)
@@ -42,6 +46,7 @@ def schema(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         client.post("/v1/subscriptions/acme-pro/changes", json={"at": "now", "seats": "2"})
         client.post("/v1/events", json=[event("1"), event("2", time="soon")])
         client.post("/v1/rating-runs", json={"period": "2026-09"})
+        client.post("/v1/customers/acme/states", json={"id": "s", "state": "suspended", "reason": "unpaid"})
         for staged in ([event("1")], [event("3"), event("4", time="soon")]):
             key = client.post("/v1/backfills", json=OCTOBER).json()["id"]
             client.post(f"/v1/backfills/{key}/events", json=staged)

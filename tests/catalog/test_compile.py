@@ -39,7 +39,10 @@ def test_every_frame_has_its_schema_also_when_it_is_empty() -> None:
             "clamps": schema.CLAMP,
             "compositions": schema.COMPOSE,
             "fees": schema.PLAN_FEE,
+            "features": schema.FEATURE,
             "entitlements": schema.ENTITLEMENT,
+            "quota_grants": schema.PLAN_QUOTA_GRANT,
+            "policies": schema.POLICY,
         }
         assert {name: getattr(book, name).schema for name in frames} == frames
 
@@ -218,4 +221,9 @@ def test_shapes_differ_by_matched_dimensions_and_by_groups() -> None:
 
 
 def test_entitlements_name_the_meter_of_their_feature() -> None:
-    assert compiled(SOUND).entitlements.rows() == [("pro", "tokens", "tokens", Decimal(1000), "month")]
+    [row] = compiled(SOUND).entitlements.rows(named=True)
+    assert {name: value for name, value in row.items() if value is not None} == {
+        "plan": "pro", "feature": "tokens", "kind": "metered", "meter": "tokens", "limit": Decimal(1000),
+        "window": "month", "enforcement": "hard", "overage": "forget", "priority": 100, "shared": False,
+        "thresholds": [],
+    }  # fmt: skip

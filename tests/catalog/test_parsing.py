@@ -42,7 +42,7 @@ BROKEN: list[tuple[str, Any, str, str, str]] = [
     ("meters/tokens/filters", [{"property": "a", "in": []}], "meters.tokens.filters[0].in", "empty", "entry"),
     ("meters/tokens/filters", [{"property": "a", "equals": 4}], "meters.tokens.filters[0].equals", "text", '"4"'),
     ("meters/tokens/filters", [{"property": "a", "eq": "4"}], "meters.tokens.filters[0].eq", "no field", "`equals`"),
-    ("features/tokens", {}, "features.tokens.meter", "missing", "key of a meter"),
+    ("features/tokens", {}, "plans.pro.entitlements.tokens", "has no meter", "Add a `meter`"),
     ("prices/unit/model", REMOVED, "prices.unit", "`model` is missing", "per_unit"),
     ("prices/unit/model", "per-unit", "prices.unit", "no price model `per-unit`", "Did you mean `per_unit`"),
     ("prices/unit/currency", "DOLLAR", "prices.unit.currency", "not a currency", "ISO 4217"),
@@ -126,7 +126,7 @@ BROKEN: list[tuple[str, Any, str, str, str]] = [
     ),
     ("plans/pro/entitlements/tokens/limit", "-1", "plans.pro.entitlements.tokens.limit", "negative", "zero or"),
     ("plans/pro/entitlements/tokens/limit", 10**18, "plans.pro.entitlements.tokens.limit", "below", "unit"),
-    ("plans/pro/entitlements/tokens/window", "day", "plans.pro.entitlements.tokens.window", "choices", "`month`"),
+    ("plans/pro/entitlements/tokens/window", "decade", "plans.pro.entitlements.tokens.window", "choices", "`month`"),
 ]
 
 

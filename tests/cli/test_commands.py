@@ -1,6 +1,7 @@
 """From a catalog file to an explained charge line, command by command."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -63,8 +64,36 @@ def test_quota_says_whether_a_subject_may_go_on_by_its_exit_code(run: Run, data:
     assert (allowed.code, allowed.out.splitlines()[0]) == (0, "allowed: 1000000 of 1000000 left")
     too_much = run("quota", "acme", "tokens", "--amount", "1000001", "--data", data, "--json")
     assert (too_much.code, too_much.json["reason"]) == (1, "would_exceed")
-    unknown = run("quota", "nobody", "tokens", "--data", data)
+    unknown = run("quota", "check", "nobody", "tokens", "--data", data)
     assert (unknown.code, unknown.out.strip()) == (1, "not allowed: no customer has this subject")
+
+
+def test_quota_estimates_what_an_amount_would_cost(run: Run, data: Path) -> None:
+    asked = ("quota", "check", "acme", "tokens", "--amount", "10", "--estimate", "--data", data)
+    assert "nobody knows what it costs" in run(*asked, "--property", "model=none").out
+    known = run(*asked, "--property", "model=small")
+    assert (known.code, known.out.splitlines()[-1]) == (0, "it would cost 0.000025 USD")
+    assert (run(*asked, "--json").json["estimate"], run(*asked, "--property", "model").code) == (None, 2)
+
+
+def test_quota_is_asked_for_every_row_of_a_file(run: Run, data: Path, tmp_path: Path) -> None:
+    asked = tmp_path / "asked.csv"
+    asked.write_text("subject,feature,amount\nacme,tokens,1000000\nacme,tokens,1000001\nnobody,tokens,\n")
+    found = run("quota", "batch", asked, "--data", data, "--json")
+    assert (found.code, found.json["asked"], found.json["refused"]) == (1, 3, 2)
+    assert [item["reason"] for item in found.json["items"]] == ["allowed", "would_exceed", "not_entitled"]
+    shown = run("quota", "batch", asked, "--refused", "--data", data)
+    assert (shown.code, shown.out.splitlines()[0]) == (1, "3 asked, 2 refused")
+    assert ("1,000,001" in shown.out, "would_exceed" in shown.out, "allowed " in shown.out.splitlines()[2]) == (
+        True,
+        True,
+        False,
+    )
+    asked.write_text("subject,feature\nacme,tokens\n")
+    assert run("quota", "batch", asked, "--data", data).code == 0
+    asked.write_text("subject,feature,amount\nacme,tokens,many\n")
+    wrong = run("quota", "batch", asked, "--data", data)
+    assert (wrong.code, "items[0].amount" in wrong.err) == (65, True)
 
 
 def test_signals_name_who_reached_a_limit(run: Run, data: Path, usage: Path) -> None:
@@ -149,6 +178,9 @@ def test_doctor_finds_a_sound_directory_sound(run: Run, data: Path, usage: Path)
     assert [check["name"] for check in ran.json["checks"]] == [
         "disk", "journal files", "service", "journal", "usage table", "database", "charge lines", "quota"
     ]  # fmt: skip
+    header, now = USAGE.splitlines()[0], datetime.now(UTC).isoformat()
+    usage.write_text(f"{header}\ngateway,now,llm.request,acme,{now},small,5\n")
+    run("ingest", usage, "--data", data)
     assert "ok      quota: 1 live counters" in run("doctor", "--data", data).out
 
 
@@ -209,3 +241,18 @@ def test_every_command_explains_itself(run: Run, command: str) -> None:
     shown = run(command, "--help")
     assert shown.code == 0
     assert "Usage: tallystick" in shown.out
+
+
+def test_what_a_customer_may_use_is_granted_overridden_and_listed(run: Run, data: Path, usage: Path) -> None:
+    """The plan gives 1,000,000 a month: 500 more are granted, and an override of 5 stands in until it is ended."""
+    at = ("--data", data, "--json")
+    assert run("entitlements", "grant", "acme", "tokens", "500", "--id", "o-1", *at).json["amount"] == "500"
+    assert [item["id"] for item in run("entitlements", "grants", "acme", *at).json["items"]] == ["o-1"]
+    [tokens] = run("entitlements", "list", "acme", *at).json["items"]
+    assert tokens["limit"] == "1000500"
+    assert run("entitlements", "override", "acme", "tokens", "--limit", "5", *at).json["limit"] == "5"
+    assert run("quota", "acme", "tokens", "--amount", "506", *at).code == 1
+    assert run("entitlements", "end-override", "acme", "tokens", *at).json["ended_at"] is not None
+    assert run("entitlements", "void", "o-1", *at).json["voided_at"] is not None
+    [tokens] = run("entitlements", "list", "acme", *at).json["items"]
+    assert tokens["limit"] == "1000000"

@@ -317,4 +317,4 @@ TestService = Service.TestCase
 if PROFILE == "long":
     TestService.settings = settings(max_examples=1_000, stateful_step_count=50)
 else:
-    TestService.settings = settings(max_examples=40, stateful_step_count=25)
+    TestService.settings = settings(max_examples=30, stateful_step_count=25)

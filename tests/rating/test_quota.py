@@ -1,7 +1,9 @@
 """Quota: the counter is the meter, the window is the customer's month, a crossing is reported once."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from threading import Event
 from typing import Any
 
 import polars as pl
@@ -12,9 +14,11 @@ from hypothesis import strategies as st
 from rating.catalog import compile_catalog, parse_catalog
 from rating.core.book import PriceBook
 from rating.core.metering import metered_usage, summed_usage
-from rating.core.quota import Crossing
+from rating.core.quota.counting import Crossing
+from rating.core.quota.seam import QUOTA_ANSWERED, QUOTA_ASKED
 from rating.core.subscriptions import plain_subscriptions
-from rating.live_quota import LiveQuota, Terms
+from rating.live_quota import LiveQuota
+from rating.month_terms import Terms
 from tests.frames import SINCE, usage_frame
 
 CATALOG = parse_catalog(
@@ -53,8 +57,12 @@ class Meter:
     def __init__(self, given_terms: Terms) -> None:
         self.events: list[dict[str, Any]] = []
         self.crossings: list[Crossing] = []
-        self.quota = LiveQuota(lambda: (self.frame(0), len(self.events)), self.crossings.extend)
+        self.quota = LiveQuota(self.since, self.crossings.extend)
         self.quota.rebuild(given_terms)
+
+    def since(self, since: datetime | None) -> tuple[pl.LazyFrame, int]:
+        usage = self.frame(0)
+        return usage if since is None else usage.filter(pl.col("time") >= since), len(self.events)
 
     def frame(self, start: int) -> pl.LazyFrame:
         return usage_frame(self.events, CATALOG.declared_properties()).slice(start)
@@ -147,12 +155,97 @@ def test_another_limit_is_another_crossing() -> None:
     assert meter.used() == 100_150
 
 
+@given(
+    at=st.datetimes(datetime(2026, 9, 28), datetime(2026, 10, 5)).map(lambda t: t.replace(tzinfo=UTC)),  # noqa: DTZ001
+    zone=st.sampled_from(["UTC", "Pacific/Kiritimati", "America/Lima"]),
+)
+def test_a_rebuild_reads_from_the_earliest_open_window_on(at: datetime, zone: str) -> None:
+    meter = Meter(terms(zone=zone))
+    days = [datetime(2026, 8, 1, tzinfo=UTC) + timedelta(hours=6 * n) for n in range(4 * 80)]
+    meter.post(*(event(1, day) for day in days))
+    whole = meter.used(at)
+    before = at - timedelta(days=2)
+    whole_before = meter.used(before)
+    meter.quota.rebuild(terms(zone=zone), at)
+    assert (meter.used(at), meter.used(before)) == (whole, whole_before)
+    compared = meter.quota.comparison()
+    assert compared.height in (1, 2, 3)
+    assert (compared["counted"] == compared["metered"]).all()
+
+
 def test_events_that_a_rebuild_has_read_are_not_counted_again() -> None:
     meter = Meter(terms())
     meter.events.append(event(10))
     meter.quota.rebuild(terms())
     meter.quota.count(meter.frame(0).collect())
     assert meter.used() == 10
+
+
+def test_events_of_a_month_that_a_rebuild_leaves_out_are_counted_though_it_has_read_them() -> None:
+    """As the first group after a change of customers is: it is in the log when the counters are made again for it."""
+    meter = Meter(terms())
+    meter.events.append(event(150))
+    meter.quota.rebuild(terms(), OCTOBER + timedelta(days=60))
+    meter.quota.count(meter.frame(0).collect())
+    assert [(crossing.id, crossing.used) for crossing in meter.crossings] == [("0", 150)]
+    assert meter.used() == 150
+
+
+def test_what_is_asked_again_is_what_was_worked_out_first() -> None:
+    """A standing is kept for the next check: across events, corrections, the end of the month and other terms."""
+    meter, step = Meter(terms(ends_at=OCTOBER + timedelta(days=40))), timedelta(days=10)
+    for day in range(0, 60, 10):
+        at = OCTOBER + timedelta(days=day)
+        meter.post(event("30.000000001", at=at))
+        again = Meter(terms(ends_at=OCTOBER + timedelta(days=40)))
+        again.post(*meter.events)
+        for amount in ("0", "1", "39.999999998", "39.9999999980000001", "200"):
+            asked = ("acme", "tokens", Decimal(amount), at)
+            known = meter.quota.check(*asked)
+            assert known == meter.quota.check_at_once(*asked) == again.quota.check(*asked)
+            assert (known.reason == "not_entitled") == (at >= OCTOBER + 4 * step)
+    meter.quota.rebuild(terms(plan="large"))
+    assert meter.quota.check("acme", "tokens", Decimal(200), OCTOBER).allowed
+
+
+def test_many_checks_at_once_are_the_same_checks() -> None:
+    meter = Meter(terms())
+    meter.post(event("30.5"))
+    meter.quota.hold("h", "acme", "tokens", Decimal(9), Decimal(9), OCTOBER)
+    subjects, features = ("acme", "stranger", "acme-eu"), ("tokens", "calls", "nonsense")
+    amounts = map(Decimal, ("0", "60.5", "60.500000001", "61", "1"))
+    rows = [(subject, feature, amount) for amount in amounts for subject in subjects for feature in features]
+    answers = [meter.quota.check(*row, OCTOBER) for row in rows]
+    expected = [{name: getattr(answer, name) for name in QUOTA_ANSWERED} for answer in answers]
+    asked = pl.DataFrame(rows, schema=QUOTA_ASKED, orient="row")
+    assert meter.quota.check_many(asked, OCTOBER).to_dicts() == expected
+    assert {"would_exceed", "allowed", "not_entitled"} == {answer.reason for answer in answers}
+    nothing = meter.quota.check_many(asked.clear(), OCTOBER)
+    assert (nothing.schema, nothing.height) == (QUOTA_ANSWERED, 0)
+
+
+def test_a_check_beside_counting_sees_what_was_used_before_or_after() -> None:
+    meter = Meter(terms(plan="large"))
+    meter.post(event("0.5"))
+    quota, seen = meter.quota, set[Decimal | None]()
+    group = usage_frame([event("0.75") for _ in range(100)], CATALOG.declared_properties()).collect()
+    done = Event()
+
+    def ask() -> None:
+        while not done.is_set():
+            seen.add(quota.check("acme", "tokens", Decimal(1), OCTOBER).used)
+
+    with ThreadPoolExecutor(2) as threads:
+        asking = [threads.submit(ask) for _ in range(2)]
+        for number in range(300):
+            first = 2 + 100 * number
+            quota.count(group.with_columns(sequence=pl.int_range(first, first + 100, dtype=pl.Int64)))
+        done.set()
+        for each in asking:
+            each.result(10)
+    assert meter.used() == Decimal("22500.5")
+    assert seen <= {Decimal("0.5") + 75 * number for number in range(301)}
+    assert len(seen) > 1
 
 
 AT = st.datetimes(datetime(2026, 9, 29), datetime(2026, 11, 2)).map(lambda t: t.replace(tzinfo=UTC))  # noqa: DTZ001

@@ -12,14 +12,21 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, MetaData, Table, insert, select, text, update
 
 from store import open_store
+from store.columns import metadata
 from store.database import connect, disconnect, reading, writing
 from store.errors import DatabaseUnsuitable
 from store.migrate import MIGRATIONS, newest_revision, revision_of, upgrade
-from store.tables import metadata
 
 NOW = datetime(2026, 1, 1, 12, 30, 0, 123456, tzinfo=UTC)
 REVISIONS = sorted(script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions())
-VALUES = {"VARCHAR": "7", "TEXT": "a", "JSON": ["a", {"b": "1.50"}], "INTEGER": 7, "BIGINT": 2**40}
+VALUES = {
+    "VARCHAR": "7",
+    "TEXT": "a",
+    "JSON": ["a", {"b": "1.50"}],
+    "INTEGER": 7,
+    "BIGINT": 2**40,
+    "BOOLEAN": True,
+}
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from alembic.migration import MigrationContext
 from sqlalchemy.exc import DatabaseError
 
 from store import Store, open_store
+from store.columns import metadata
 from store.database import reading
 from store.errors import DatabaseDamaged
-from store.tables import metadata
 
 
 def test_the_migrations_build_exactly_the_tables(store: Store) -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from alembic import op
 
-from store.tables import Instant
+from store.columns import Instant
 
 revision = "0004"
 down_revision = "0003"

@@ -1,4 +1,4 @@
-"""Quota arithmetic: how much of a limit a window's usage has taken, and whether an amount still fits.
+"""What usage counts against a limit, and the event at which it is reached.
 
 Usage is counted by the metering module, the one that the bill is made with. A window is a calendar month in the
 customer's time zone. Raising no signal twice is a matter of the signal's id, which names the crossing.
@@ -9,8 +9,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Context, Decimal
-from typing import Any, Literal
+from decimal import Decimal
+from typing import Any
 
 import polars as pl
 
@@ -18,10 +18,8 @@ from rating.core.book import Meter
 from rating.core.metering import metered_events
 from rating.core.money import plain
 from rating.core.periods import with_window_start
+from rating.core.quota.answer import EXACT
 from rating.core.schema import INSTANT, QUANTITY
-
-EXACT = Context(prec=76)
-"""Quantities have up to 38 digits; Python's default context would round their sums to 28."""
 
 COUNTED_USAGE = pl.Schema(
     {
@@ -48,26 +46,6 @@ COUNTED_SUM = pl.Schema(
 )
 """One row is what one subject used of one feature between two month edges (the one numbered `edge` and the next);
 `latest` is the time of its newest event."""
-
-Reason = Literal["allowed", "not_entitled", "exhausted", "would_exceed"]
-
-
-@dataclass(frozen=True)
-class QuotaAnswer:
-    """Whether `amount` more may be used. In the meter's unit; the window is [window_start, resets_at)."""
-
-    allowed: bool
-    reason: Reason
-    message: str
-    subject: str
-    customer: str | None
-    feature: str
-    amount: Decimal
-    limit: Decimal | None = None
-    used: Decimal | None = None
-    remaining: Decimal | None = None
-    window_start: datetime | None = None
-    resets_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -136,27 +114,3 @@ def crossing_event(counted: pl.DataFrame, before: Decimal, limit: Decimal) -> di
         return None
     row = reached.row(0, named=True)
     return {**row, "used": EXACT.add(before, row["running"])}
-
-
-def judge(
-    subject: str,
-    customer: str,
-    feature: str,
-    amount: Decimal,
-    limit: Decimal,
-    used: Decimal,
-    window: tuple[datetime, datetime],
-) -> QuotaAnswer:
-    """The answer for an entitled customer: `amount` fits while used + amount <= limit; an amount of 0 asks whether
-    anything is left at all."""
-    remaining = max(EXACT.subtract(limit, used), Decimal(0))
-    exhausted = used >= limit
-    fits = not exhausted and EXACT.add(used, amount) <= limit
-    reason: Reason = "allowed" if fits else "exhausted" if exhausted else "would_exceed"
-    if reason == "allowed":
-        message = f"{plain(remaining)} of {plain(limit)} left"
-    elif reason == "exhausted":
-        message = f"{plain(used)} used of {plain(limit)}: the limit is used up until {window[1].isoformat()}"
-    else:
-        message = f"{plain(amount)} is more than the {plain(remaining)} left of {plain(limit)}"
-    return QuotaAnswer(fits, reason, message, subject, customer, feature, amount, limit, used, remaining, *window)

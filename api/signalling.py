@@ -1,0 +1,90 @@
+"""Everything behind a limit that was reached: the outbox, states of customers, webhooks, and who listens."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from api.bell import Bell
+from api.customer_states import StateService
+from api.expiring import EXPIRING_DAYS, expiring
+from api.level_signals import raised_by
+from api.outbox import Outbox
+from api.settings import Settings
+from api.signal_stream import Streams
+from api.webhooks.delivering import Deliverer, Limits
+from api.webhooks.endpoints import EndpointService
+from api.webhooks.resolving import Rules
+from api.webhooks.sending import Sender
+from rating.core.quota.seam import CustomerState, LevelChange, Quota
+from store import Store
+from store.changes import Now
+
+LOOK_SECONDS = 60.0  # between two looks at grants that end soon
+
+Policies = Callable[[LevelChange], Sequence[CustomerState]]
+"""The states that a level change leads to, by the policies of the catalog."""
+
+
+class Signalling:
+    """Of one engine."""
+
+    def __init__(self, store: Store, quota: Quota, settings: Settings, now: Now, policies: Policies) -> None:
+        self._store, self._quota, self._now, self._policies = store, quota, now, policies
+        self._looked_at = -math.inf
+        self.bell = Bell()
+        self.outbox = Outbox(self._record, self._tick)
+        self.states = StateService(store.customer_states, quota, now, self.bell.ring)
+        sender = sender_of(settings)
+        self.deliverer = Deliverer(store, sender, now, Limits(settings.webhook_waiting_max, settings.webhook_days))
+        self.endpoints = EndpointService(store.webhooks, self.deliverer, sender, now, settings.webhook_waiting_max)
+        self.bell.call(self.deliverer.wake)
+        self.streams = Streams(store.signals, self.bell)
+
+    def load(self) -> None:
+        """Let checks obey what was recorded."""
+        self.states.publish()
+        self._quota.open_levels(self._store.outbox.open_levels(self._now()))
+
+    def close(self) -> None:
+        """Record what waits, and end."""
+        self.outbox.close()
+        self.deliverer.close()
+
+    def status(self) -> dict[str, Any]:
+        """What waits where."""
+        standing = self._store.webhooks.standing()
+        return {
+            "unrecorded": self.outbox.waiting,
+            "streams": self.streams.open,
+            "endpoints": [vars(each) for each in standing],
+        }
+
+    def _record(self, changes: Sequence[LevelChange]) -> None:
+        now = self._now()
+        raised = [raised_by(change, self._policies(change), now) for change in changes]
+        if self._store.outbox.record(raised, now):
+            self.states.publish()
+        self.bell.ring()
+
+    def _tick(self) -> None:
+        self._quota.tick(self._now())
+        self.states.end_due()
+        if time.monotonic() >= self._looked_at + LOOK_SECONDS:
+            self.look_for_expiring()
+            self._looked_at = time.monotonic()
+
+    def look_for_expiring(self) -> None:
+        """Record which grants end within EXPIRING_DAYS; each is recorded once."""
+        now = self._now()
+        found = self._store.expiring.between(now, now + timedelta(days=EXPIRING_DAYS))
+        if found:
+            self._store.outbox.record([expiring(grant, now) for grant in found], now)
+            self.bell.ring()
+
+
+def sender_of(settings: Settings) -> Sender:
+    """How webhooks are sent by these settings."""
+    rules = Rules(settings.webhook_private_addresses, settings.webhook_http, settings.webhook_port_list())
+    return Sender(rules, settings.webhook_seconds, "tallystick-webhooks/1")

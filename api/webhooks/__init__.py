@@ -1,0 +1,1 @@
+"""Webhooks: signals sent to endpoints, signed, in order per customer, until they are taken."""

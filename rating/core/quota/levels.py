@@ -1,0 +1,33 @@
+"""The levels of a quota: percentages of the limit and amounts, and 100%, at which it is exhausted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+EXHAUSTED = "100%"
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """What is used in the window (units of 10^-9), of what limit; null: unlimited."""
+
+    used: int
+    limit: int | None
+
+
+def levels_of(thresholds: Sequence[str], limit: int | None) -> list[tuple[int, str]]:
+    """At how many units each level is reached, ascending; without a limit only amounts are levels."""
+    found: dict[int, str] = {}
+    for threshold in thresholds:
+        if not threshold.endswith("%"):
+            found[int(Decimal(threshold).scaleb(9))] = threshold
+        elif limit is not None:
+            found[-(-limit * int(threshold[:-1]) // 100)] = threshold
+    if limit is not None:
+        found[limit] = EXHAUSTED
+    return sorted(found.items())
+
+
+def reached(thresholds: Sequence[str], level: Level) -> list[tuple[int, str]]:
+    """The levels that are reached, ascending."""
+    return [pair for pair in levels_of(thresholds, level.limit) if level.used >= pair[0]]

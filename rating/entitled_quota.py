@@ -1,0 +1,375 @@
+"""Live quotas of all kinds: hard limits of calendar months by their counters, everything else by its accounts.
+
+What most plans say is a hard limit a month, and live_quota.py answers it in a microsecond for a million customers. The
+rest (features that are there or not, other windows, grants, pools, overrides ...) is answered by accounts.py, one
+account at a time. This is where a question goes to one of them, and where the states of customers are obeyed.
+"""
+
+import json
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+from threading import RLock
+
+import polars as pl
+
+from rating.accounts import Accounts, Key, Link
+from rating.batch_checks import answered_one_by_one
+from rating.core.quota.answer import Asked, QuotaAnswer
+from rating.core.quota.comparing import COMPARED, beside
+from rating.core.quota.counting import Crossing
+from rating.core.quota.entitled import Gives, units_of
+from rating.core.quota.judging import AccountView, quantity_of
+from rating.core.quota.policies import states_of
+from rating.core.quota.seam import RESERVED, CustomerState, Hold, LevelChange
+from rating.core.quota.stated import in_force, with_overage, with_restriction
+from rating.core.quota.windows import MONTH, window_at
+from rating.holds import Holds, slice_of
+from rating.live_quota import LiveQuota, ReadUsage
+from rating.open_levels import OpenLevels
+from rating.quota_terms import QuotaTerms
+from rating.standings import units_of_amount
+
+_NOTHING = Decimal(0)
+
+
+class EntitledQuota:
+    """The quotas of one data directory. Thread-safe: the writer counts, request threads ask."""
+
+    def __init__(
+        self,
+        read_usage: ReadUsage,
+        on_change: Callable[[list[LevelChange]], None],
+        now: Callable[[], datetime],
+    ) -> None:
+        """`read_usage` must not wait for a thread in `count`."""
+        self._read_usage, self._on_change, self._now = read_usage, on_change, now
+        self._lock = RLock()
+        self._plain = LiveQuota(read_usage, self._crossed)
+        self._terms: QuotaTerms | None = None
+        self._accounts: Accounts | None = None
+        self._counted_sequence = 0  # by the rebuild
+        self._last_sequence = 0  # as of now
+        self._since: datetime | None = None
+        self._holds: Holds[Key] = Holds()
+        self._states: dict[str, list[CustomerState]] = {}
+        self._open = OpenLevels()
+        self._reported: dict[str, datetime | None] = {}  # keys of levels, and when their windows end
+
+    def rebuild(self, terms: QuotaTerms, now: datetime | None = None) -> None:
+        """Take new terms and count the usage log again under them: null, the whole; else what still matters at
+        `now`."""
+        with self._lock:
+            before, self._terms = self._terms, terms
+            self._accounts = Accounts(terms, self._now(), self._report)
+            self._open.terms_changed(before, terms)
+            if terms.meters:
+                since = None if now is None else terms.counted_from(now)
+                usage, self._counted_sequence = self._read_usage(since)
+                self._last_sequence, self._since = self._counted_sequence, since
+                self._forget_reported(self._now())
+                self._accounts.count_log(usage, self._reported.__contains__)
+        self._plain.rebuild(terms.plain, now)
+
+    def count(self, events: pl.DataFrame) -> None:
+        """Add newly accepted events (USAGE_EVENT with property columns) and report the levels they crossed."""
+        self._plain.count(events)
+        with self._lock:
+            new = events.filter(pl.col("sequence") > self._counted_sequence)
+            if self._accounts is not None and self._terms is not None and self._terms.meters and new.height:
+                self._last_sequence = int(new["sequence"][-1])
+                self._accounts.count(new)
+
+    def correct(self, out: pl.DataFrame, events: pl.DataFrame, last_sequence: int) -> None:
+        """Take off events that the corrections up to `last_sequence` put out of force, and add those that replace them
+        (both as in `count`)."""
+        self._plain.correct(out, events, last_sequence)
+        with self._lock:
+            if self._accounts is None or self._terms is None or last_sequence <= self._counted_sequence:
+                return
+            self._open.corrected()
+            self._last_sequence = last_sequence
+            for part, sign in ((out, -1), (events.filter(pl.col("sequence") > self._counted_sequence), 1)):
+                if part.height and self._terms.meters:
+                    self._accounts.count(part, sign)
+
+    def check(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer:
+        """Whether `subject` may use `amount` more of `feature` at `now`. Raises FeatureNotCounted."""
+        if not self._states:  # what the counters of months were asked before, nothing else says anything of
+            answer = self._plain.check_known(subject, feature, amount, now)
+            if answer is not None:
+                return answer
+        if self._is_plain(subject, feature):
+            return self._stated(self._plain.check(subject, feature, amount, now), now)
+        with self._lock:
+            return self._check(subject, feature, amount, now)
+
+    def check_at_once(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer | None:
+        """The same, or None when it would have to wait for a thread that counts."""
+        if self._is_plain(subject, feature):
+            answer = self._plain.check_at_once(subject, feature, amount, now)
+            return None if answer is None else self._stated(answer, now)
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            return self._check(subject, feature, amount, now)
+        finally:
+            self._lock.release()
+
+    def check_many(self, asked: pl.DataFrame, now: datetime) -> pl.DataFrame:
+        """See Quota.check_many."""
+        pairs = asked.select("subject", "feature").unique().iter_rows()
+        if not self._states and all(self._is_plain(subject, feature) for subject, feature in pairs):
+            return self._plain.check_many(asked, now)
+        return answered_one_by_one(asked, lambda subject, feature, amount: self.check(subject, feature, amount, now))
+
+    @property
+    def uncounted(self) -> dict[str, str]:
+        """The features whose usage could not be counted, and why."""
+        with self._lock:
+            accounted = self._accounts.uncounted.why if self._accounts is not None else {}
+            return {**self._plain.uncounted, **accounted}
+
+    def comparison(self) -> pl.DataFrame:
+        """COMPARED: what is counted of open windows, and of the segments of accounts, beside what the meters make of
+        the log. `customer` is the owner of an account."""
+        return pl.concat([self._plain.comparison(), self._accounts_compared()])
+
+    def _accounts_compared(self) -> pl.DataFrame:
+        with self._lock:
+            terms, accounts, last, now = self._terms, self._accounts, self._last_sequence, self._now()
+            if terms is None or accounts is None or not terms.meters:
+                return COMPARED.to_frame()
+            counted = accounts.sums(now)
+            usage, _ = self._read_usage(self._since)
+        anew = Accounts(terms, now, lambda changes: None)
+        anew.count_log(usage.filter(pl.col("sequence") <= last))
+        return beside(counted, anew.sums(now).rename({"counted": "metered"}))
+
+    def hold(
+        self, id: str, subject: str, feature: str, amount: Decimal, minimum: Decimal, now: datetime
+    ) -> Hold | QuotaAnswer:
+        """See Quota.hold."""
+        if self._is_plain(subject, feature) and not self._states:
+            return self._plain.hold(id, subject, feature, amount, minimum, now)
+        with self._lock:
+            answer = self.check(subject, feature, minimum, now)
+            if not answer.allowed:
+                return answer
+            granted, ends_at = amount, answer.resets_at
+            if answer.reason in ("allowed", "in_grace") and answer.kind == "metered":
+                granted = slice_of(self._room(answer, now), amount, minimum, is_shared=bool(answer.reserved))
+            if not self._is_plain(subject, feature):
+                ends = [v.standing.segment.end for v in self._views(subject, feature, now)]
+                ends_at = min((end for end in ends if end is not None), default=None)
+            hold = Hold(id, subject, feature, granted, ends_at)
+            self.restore_hold(hold, now)
+            return hold
+
+    def restore_hold(self, hold: Hold, now: datetime) -> None:
+        """See Quota.restore_hold; `now` is in the window that it is of."""
+        if self._is_plain(hold.subject, hold.feature):
+            return self._plain.restore_hold(hold, now)
+        with self._lock:
+            for link in self._chain(hold.subject, hold.feature):
+                self._holds.put(f"{link.scope} {hold.id}", link.key, hold.amount)
+        return None
+
+    def shrink(self, id: str, by: Decimal) -> None:
+        """See Quota.shrink."""
+        self._plain.shrink(id, by)
+        with self._lock:
+            for scope in ("key", "customer", "pool"):
+                self._holds.shrink(f"{scope} {id}", by)
+
+    def drop(self, id: str) -> None:
+        """See Quota.drop."""
+        self._plain.drop(id)
+        with self._lock:
+            for scope in ("key", "customer", "pool"):
+                self._holds.drop(f"{scope} {id}")
+
+    def reserved(self) -> pl.DataFrame:
+        """RESERVED, of what is held."""
+        with self._lock:
+            rows = [(owner, f, held, count) for (_, owner, f), (held, count) in self._holds.sums().items()]
+        return pl.concat([self._plain.reserved(), pl.DataFrame(rows, schema=RESERVED, orient="row")])
+
+    def amounts(self, events: pl.DataFrame) -> list[tuple[str, str, Decimal]]:
+        """See Quota.amounts."""
+        with self._lock:
+            accounted = self._accounts.amounts(events) if self._accounts is not None else []
+        return [*self._plain.amounts(events), *accounted]
+
+    def put_states(self, states: Sequence[CustomerState]) -> None:
+        """See Quota.put_states."""
+        by_customer: dict[str, list[CustomerState]] = {}
+        for state in states:
+            by_customer.setdefault(state.customer, []).append(state)
+        with self._lock:
+            self._states = by_customer
+        self._plain.put_states([state for state in states if state.state == "suspended"])
+
+    def open_levels(self, keys: Collection[str]) -> None:
+        """See Quota.open_levels."""
+        with self._lock:
+            self._open.known(keys)
+            self._reported.update(dict.fromkeys(keys))
+
+    def tick(self, now: datetime) -> None:
+        """See Quota.tick: what is not exhausted any more is restored."""
+        with self._lock:
+            restored = []
+            for change, because in self._open.due(now):
+                answer = self._check_owner(change, now)
+                if answer is None or answer.reason not in ("exhausted", "suspended"):
+                    self._open.close(change)
+                    used = answer.used if answer is not None and answer.used is not None else _NOTHING
+                    restored.append(replace(change, kind="restored", because=because, at=now, used=used))
+            if restored:
+                self._on_change(restored)
+
+    def led_to(self, change: LevelChange) -> list[CustomerState]:
+        """The states that a level change leads to, by the policies of the plans that its customer was on then."""
+        terms = self._terms
+        if terms is None or not terms.policies:
+            return []
+        agreed = terms.plain.agreements.of(change.customer)
+        plans = {p for p, start, end in agreed if start <= change.at and (end is None or change.at < end)}
+        return list(states_of(terms.policies, plans, change))
+
+    def views(self, subject: str, feature: str, now: datetime) -> list[AccountView]:
+        """The accounts that say what a subject may use of a feature; none where the counters of months do."""
+        with self._lock:
+            return [] if self._is_plain(subject, feature) else self._views(subject, feature, now)
+
+    def _is_plain(self, subject: str, feature: str) -> bool:
+        """Whether the counters of months say all."""
+        terms = self._terms
+        if terms is None or (feature in terms.plain_features and feature not in terms.meters):
+            return True
+        if feature not in terms.plain_features:
+            return False
+        customer = terms.customer_of(subject)
+        return (customer, feature) not in terms.touched
+
+    def _check(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer:
+        assert self._terms is not None
+        assert self._accounts is not None
+        customer = self._terms.customer_of(subject)
+        if customer is None:
+            why = "no customer has this subject"
+            return QuotaAnswer(False, "not_entitled", why, subject, None, feature, amount)
+        asked = Asked(subject, customer, feature, amount)
+        state = in_force(self._states.get(customer, ()), feature, now)
+        if state is not None and state.state == "suspended":
+            return QuotaAnswer(False, "suspended", state.reason, subject, customer, feature, amount, state=state.state)
+        given = self._terms.given(customer, feature, now)
+        if given is not None:
+            answer = _there_or_not(asked, given)
+        elif feature not in self._terms.meters:
+            why = f"no plan of {customer} includes {feature}"
+            answer = QuotaAnswer(False, "not_entitled", why, subject, customer, feature, amount)
+        else:
+            more = units_of(state.amount) if state is not None and state.amount is not None else 0
+            answer = self._accounts.check(asked, now, self._reserved, more)
+        return self._restricted(answer, state) if state is not None else answer
+
+    def _stated(self, answer: QuotaAnswer, now: datetime) -> QuotaAnswer:
+        """The answer of the counters of months, as the states of the customer have it."""
+        if not self._states or answer.customer is None or answer.reason == "suspended":
+            return answer
+        state = in_force(self._states.get(answer.customer, ()), answer.feature, now)
+        if state is None:
+            return answer
+        return with_overage(answer, state) if state.state == "overage" else self._restricted(answer, state)
+
+    def _restricted(self, answer: QuotaAnswer, state: CustomerState) -> QuotaAnswer:
+        if state.state != "restricted" or state.plan is None or self._terms is None:
+            return answer
+        return with_restriction(answer, state, self._terms.gives.get(answer.feature, {}).get(state.plan))
+
+    def _room(self, answer: QuotaAnswer, now: datetime) -> Decimal:
+        """What may be held at most where `answer` allows: what is left, and what may be used above the limit."""
+        customer = answer.customer or ""
+        state = in_force(self._states.get(customer, ()), answer.feature, now)
+        more = state.amount or _NOTHING if state is not None and state.state == "overage" else _NOTHING
+        if self._is_plain(answer.subject, answer.feature) or (state is not None and state.state == "restricted"):
+            assert answer.limit is not None
+            taken = (answer.used or _NOTHING) + (answer.reserved or _NOTHING)
+            return answer.limit + more - taken
+        views = [v for v in self._views(answer.subject, answer.feature, now) if v.room is not None]
+        hard = [v for v in views if v.span is None or v.span.enforcement != "soft"]
+        return quantity_of(min((v.room or 0) + v.extra for v in hard)) + more
+
+    def _views(self, subject: str, feature: str, now: datetime) -> list[AccountView]:
+        if self._accounts is None:
+            return []
+        assert self._terms is not None
+        if feature not in self._terms.meters:
+            return []
+        views = self._accounts.views(subject, feature, now, self._reserved)
+        return [view for view in views if view.standing.is_entitled]
+
+    def _chain(self, subject: str, feature: str) -> tuple[Link, ...]:
+        if self._accounts is None or self._terms is None or feature not in self._terms.meters:
+            return ()
+        return self._accounts.chain(subject, feature)
+
+    def _reserved(self, key: Key) -> int:
+        return units_of_amount(self._holds.held(key))
+
+    def _crossed(self, crossings: list[Crossing]) -> None:
+        """What the counters of months report, but for customers whose accounts say it."""
+        terms = self._terms
+        assert terms is not None
+        own = [c for c in crossings if not terms.is_accounted(c.customer, c.feature)]
+        self._report([_level_change(crossing, terms.zone_of(crossing.customer)) for crossing in own])
+
+    def _report(self, changes: list[LevelChange]) -> None:
+        for change in changes:
+            self._open.put(change, self._now())
+        new = [change for change in changes if change.source is not None]
+        self._reported.update((change.key, change.window_end) for change in new)
+        if new:
+            self._on_change(new)
+
+    def _forget_reported(self, now: datetime) -> None:
+        """Of windows that are over nothing is reported again."""
+        self._reported = {key: end for key, end in self._reported.items() if end is None or end > now}
+
+    def _check_owner(self, change: LevelChange, now: datetime) -> QuotaAnswer | None:
+        """Where the account of a level stands now; null: it is not there any more."""
+        assert self._terms is not None
+        subject = change.owner if change.scope == "key" else self._terms.subject_of(change.customer)
+        return None if subject is None else self.check(subject, change.feature, _NOTHING, now)
+
+
+def _there_or_not(asked: Asked, given: Gives) -> QuotaAnswer:
+    who = (asked.subject, asked.customer, asked.feature, asked.amount)
+    value = json.loads(given.value or "null")
+    if given.kind == "static":
+        return QuotaAnswer(True, "allowed", f"plan {given.plan} gives it", *who, kind="static", value=value)
+    if value:
+        return QuotaAnswer(True, "allowed", "it is included", *who, kind="boolean", value=True)
+    return QuotaAnswer(False, "not_entitled", "it is not included", *who, kind="boolean", value=False)
+
+
+def _level_change(crossing: Crossing, zone: str) -> LevelChange:
+    return LevelChange(
+        kind="exhausted",
+        scope="customer",
+        owner=crossing.customer,
+        customer=crossing.customer,
+        feature=crossing.feature,
+        window_start=crossing.window_start,
+        window_end=window_at(MONTH, crossing.window_start, zone)[1],
+        level="100%",
+        limit=crossing.limit,
+        used=crossing.used,
+        arm=0,
+        at=crossing.time,
+        source=crossing.source,
+        id=crossing.id,
+    )
