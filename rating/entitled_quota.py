@@ -76,8 +76,10 @@ class EntitledQuota:
         """Add newly accepted events (USAGE_EVENT with property columns) and report the levels they crossed."""
         self._plain.count(events)
         with self._lock:
+            if self._accounts is None or self._terms is None or not self._terms.meters:
+                return
             new = events.filter(pl.col("sequence") > self._counted_sequence)
-            if self._accounts is not None and self._terms is not None and self._terms.meters and new.height:
+            if new.height:
                 self._last_sequence = int(new["sequence"][-1])
                 self._accounts.count(new)
 
