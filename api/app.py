@@ -10,6 +10,7 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.concurrency import run_in_threadpool
 
 from api import compat
+from api.access.guard import Guard
 from api.documentation import TAGS, problems
 from api.engine import Engine
 from api.errors import install
@@ -88,11 +89,14 @@ _NO_TELEMETRY: TelemetryConfig = {
 }
 
 
-def create_app(settings: Settings, *, engine: Engine | None = None, url: str | None = None) -> FastAPI:
+def create_app(
+    settings: Settings, *, engine: Engine | None = None, url: str | None = None, is_local: bool = False
+) -> FastAPI:
     """The application on the data directory of `settings`.
 
     It opens its engine when it starts and closes it when it stops, unless it is given one that the caller owns.
-    `url` is where it will be reached; whoever finds the data directory taken is told.
+    `url` is where it will be reached; whoever finds the data directory taken is told. `is_local` is for one that is
+    reached from this process alone: whoever started it may do everything.
     """
     app = FastAPI(
         title="Tallystick",
@@ -105,14 +109,15 @@ def create_app(settings: Settings, *, engine: Engine | None = None, url: str | N
         redoc_url=None,
         telemetry=_NO_TELEMETRY,
     )
-    plain = [route for module in ROUTES for route in module.router.routes]
-    app.add_middleware(PlainRoutes, routes=plain, handlers=app.exception_handlers)
-    app.add_middleware(BodyLimit, bytes_max=settings.body_bytes_max, arrow_bytes_max=settings.arrow_body_bytes_max)
     install(app)
     for route in ROUTES:
         app.include_router(route.router)
     app.include_router(compat.router)
     docs.install(app)
+    guard = Guard(is_local=is_local)
+    routes = guard.know(app.router.routes)
+    app.add_middleware(PlainRoutes, routes=routes, handlers=app.exception_handlers, guarded=guard.around)
+    app.add_middleware(BodyLimit, bytes_max=settings.body_bytes_max, arrow_bytes_max=settings.arrow_body_bytes_max)
     return app
 
 

@@ -48,7 +48,7 @@ def _client_of(url: str) -> httpx2.Client:
 @contextmanager
 def _in_process(settings: Settings, engine: Engine) -> Iterator[httpx2.Client]:
     try:
-        app = create_app(settings, engine=engine)
+        app = create_app(settings, engine=engine, is_local=True)
         with TestClient(app, raise_server_exceptions=False) as client:
             yield client
     finally:

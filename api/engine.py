@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from api.access.access import Access
 from api.backfill_preview import Preview, preview
 from api.backfills import BackfillService
 from api.checks import Checked, CheckService
@@ -94,6 +95,7 @@ class Engine:
         """The relational store and the line table; what a stopped process left behind is put right."""
         self.store = open_store(self.settings.database, on_failed=self.log.fail, now=self.now)
         try:
+            self.access = Access()
             self._in_force = compiled(self.store.catalogs.current())
             self.log.declare(self._in_force.catalog.declared_properties() if self._in_force else {})
             line_table = LineTable(self.settings.data / "lines", disk=Disk())

@@ -1,5 +1,7 @@
 """Routes that FastAPI documents and does not run: on a small request, what it does around an endpoint (a walk over all
-routes, a stack of contexts, dependencies, parameters) costs more than taking an event or answering a quota check."""
+routes, a stack of contexts, dependencies, parameters) costs more than taking an event or answering a quota check.
+
+All routes are found here, so that one guard stands before each of them (api/access/guard.py)."""
 
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any
@@ -7,11 +9,13 @@ from typing import Any
 from fastapi import Request
 from fastapi.routing import APIRoute
 from starlette.responses import Response
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 Endpoint = Callable[[Request, Any], Awaitable[Response]]
 Handlers = Mapping[Any, Any]
+Guarded = Callable[[BaseRoute | None, ASGIApp], ASGIApp]
+Found = tuple[Route | Mount, frozenset[str] | None, ASGIApp]
 
 
 class PlainRoute(APIRoute):
@@ -28,43 +32,49 @@ class PlainRoute(APIRoute):
 
 class PlainRoutes:
     """ASGI middleware: the plain routes of `routes` are answered here, by their method and path; everything else goes
-    on to `app`. Exceptions are answered by `handlers`, as they are there.
+    on to `app`. Exceptions are answered by `handlers`, as they are there. `guarded` puts a guard before each route, and
+    before what is none.
 
     A route without parameters in its path is found by the whole path, the others by what stands before the first of
-    them; of these the first that matches answers, so parameters are text.
+    them; of these the first that matches answers.
     """
 
-    def __init__(self, app: ASGIApp, *, routes: Iterable[BaseRoute], handlers: Handlers) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, *, routes: Iterable[BaseRoute], handlers: Handlers, guarded: Guarded) -> None:
+        self._app, self._nothing = app, guarded(None, app)
         self._whole: dict[tuple[str, str], ASGIApp] = {}
-        self._beneath: dict[str, list[tuple[APIRoute, ASGIApp]]] = {}
+        self._beneath: dict[str, list[Found]] = {}
         expected = {raised: handler for raised, handler in handlers.items() if raised not in (500, Exception)}
         for route in routes:
-            if isinstance(route, PlainRoute):
-                self._add(route, _application(route.endpoint, expected))
+            answers = _application(route.endpoint, expected) if isinstance(route, PlainRoute) else app
+            self._add(route, guarded(route, answers))
 
-    def _add(self, route: PlainRoute, answers: ASGIApp) -> None:
-        if route.param_convertors:
-            self._beneath.setdefault(route.path.partition("{")[0], []).append((route, answers))
+    def _add(self, route: BaseRoute, answers: ASGIApp) -> None:
+        assert isinstance(route, Route | Mount), f"{route} is no route that is found by its path"
+        methods = None if isinstance(route, Mount) else frozenset(route.methods or ())
+        if methods is None or route.param_convertors:
+            self._beneath.setdefault(route.path.partition("{")[0], []).append((route, methods, answers))
         else:
-            self._whole.update({(method, route.path): answers for method in route.methods or ()})
+            for method in methods:
+                self._whole.setdefault((method, route.path), answers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        plain = self._found(scope) if scope["type"] == "http" else None
-        await (plain or self._app)(scope, receive, send)
+        if scope["type"] == "http":
+            await self._found(scope)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
-    def _found(self, scope: Scope) -> ASGIApp | None:
+    def _found(self, scope: Scope) -> ASGIApp:
         method, path = scope["method"], scope["path"]
         whole = self._whole.get((method, path))
         if whole is not None:
             return whole
         for prefix, routes in self._beneath.items():
             if path.startswith(prefix):
-                for route, answers in routes:
-                    if method in (route.methods or ()) and (match := route.path_regex.match(path)):
+                for route, methods, answers in routes:
+                    if (methods is None or method in methods) and (match := route.path_regex.match(path)):
                         scope["path_params"] = match.groupdict()
                         return answers
-        return None
+        return self._nothing
 
 
 def _application(endpoint: Endpoint, handlers: Handlers) -> ASGIApp:
