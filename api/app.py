@@ -8,6 +8,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.concurrency import run_in_threadpool
+from starlette.types import ASGIApp
 
 from api import compat
 from api.documentation import TAGS, problems
@@ -15,6 +16,9 @@ from api.engine import Engine
 from api.errors import install
 from api.limits import BodyLimit
 from api.loop_futures import LoopFutures
+from api.observing.request_log import RequestLog
+from api.observing.requests import RequestCounts, Requests
+from api.observing.tracing import TracedRequests
 from api.plain_route import PlainRoutes
 from api.routes import (
     backfills,
@@ -79,6 +83,17 @@ ROUTES = (
     webhooks,
     health,
 )  # tried in this order
+
+
+class Application(FastAPI):
+    """With `Requests` in front of everything, what answers faults of ours too."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        stack = super().build_middleware_stack()
+        traced = TracedRequests(stack) if self.state.settings.tracing else stack
+        return Requests(traced, self.state.requests, self.state.told)
+
+
 _NO_TELEMETRY: TelemetryConfig = {
     "tracing": False,
     "metrics": False,
@@ -94,7 +109,7 @@ def create_app(settings: Settings, *, engine: Engine | None = None, url: str | N
     It opens its engine when it starts and closes it when it stops, unless it is given one that the caller owns.
     `url` is where it will be reached; whoever finds the data directory taken is told.
     """
-    app = FastAPI(
+    app = Application(
         title="Tallystick",
         summary="Usage metering and rating: exact, durable, explainable to the single event",
         version=version("tallystick"),
@@ -105,6 +120,8 @@ def create_app(settings: Settings, *, engine: Engine | None = None, url: str | N
         redoc_url=None,
         telemetry=_NO_TELEMETRY,
     )
+    app.state.settings = settings
+    app.state.requests, app.state.told = RequestCounts(), RequestLog(settings.log_requests, settings.log_slow_seconds)
     plain = [route for module in ROUTES for route in module.router.routes]
     app.add_middleware(PlainRoutes, routes=plain, handlers=app.exception_handlers)
     app.add_middleware(BodyLimit, bytes_max=settings.body_bytes_max, arrow_bytes_max=settings.arrow_body_bytes_max)

@@ -41,7 +41,7 @@ class PlainRoutes:
         expected = {raised: handler for raised, handler in handlers.items() if raised not in (500, Exception)}
         for route in routes:
             if isinstance(route, PlainRoute):
-                self._add(route, _application(route.endpoint, expected))
+                self._add(route, _application(route, expected))
 
     def _add(self, route: PlainRoute, answers: ASGIApp) -> None:
         if route.param_convertors:
@@ -67,8 +67,11 @@ class PlainRoutes:
         return None
 
 
-def _application(endpoint: Endpoint, handlers: Handlers) -> ASGIApp:
+def _application(route: PlainRoute, handlers: Handlers) -> ASGIApp:
+    endpoint: Endpoint = route.endpoint
+
     async def run(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["route"] = route
         request = Request(scope, receive, send)
         try:
             response = await endpoint(request, scope["app"].state.engine)

@@ -85,7 +85,7 @@ async def check_quota(request: Request, engine: TheEngine) -> Response:
     now, path = engine.now(), request.scope["path_params"]
     query = request.query_params if request.scope["query_string"] else _NO_QUERY
     amount, is_estimated = amount_of(query.get("amount", "0")), _is_estimated(query)
-    answer = await asked(engine, path["subject"], path["feature"], amount, now)
+    answer = await asked(engine, "check", path["subject"], path["feature"], amount, now)
     if not is_estimated:
         return answered(answer, now)
     properties = {name.removeprefix(DATA): value for name, value in query.items() if name.startswith(DATA)}
@@ -112,6 +112,8 @@ def _checked(engine: Engine, content: bytes, headers: Headers) -> Response:
     questions, is_table = read_questions(content, kind, encoding, engine.log.limits)
     media = media_of(headers.get("accept"), (ARROW, JSON) if is_table else (JSON, ARROW))
     answers = engine.quota.check_many(questions, engine.now())
+    for reason, count in answers.get_column("reason").value_counts().iter_rows():
+        engine.quota.answers.add("batch", reason, count)
     return json_response({"items": rows(answers)}) if media == JSON else table_response(answers, media, "quota")
 
 
