@@ -8,6 +8,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.concurrency import run_in_threadpool
+from starlette.types import ASGIApp
 
 from api import compat
 from api.access.guard import Guard
@@ -16,6 +17,9 @@ from api.engine import Engine
 from api.errors import install
 from api.limits import BodyLimit
 from api.loop_futures import LoopFutures
+from api.observing.request_log import RequestLog
+from api.observing.requests import RequestCounts, Requests
+from api.observing.tracing import TracedRequests
 from api.plain_route import PlainRoutes
 from api.routes import (
     backfills,
@@ -80,6 +84,17 @@ ROUTES = (
     webhooks,
     health,
 )  # tried in this order
+
+
+class Application(FastAPI):
+    """With `Requests` in front of everything, what answers faults of ours too."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        stack = super().build_middleware_stack()
+        traced = TracedRequests(stack) if self.state.settings.tracing else stack
+        return Requests(traced, self.state.requests, self.state.told)
+
+
 _NO_TELEMETRY: TelemetryConfig = {
     "tracing": False,
     "metrics": False,
@@ -98,7 +113,7 @@ def create_app(
     `url` is where it will be reached; whoever finds the data directory taken is told. `is_local` is for one that is
     reached from this process alone: whoever started it may do everything.
     """
-    app = FastAPI(
+    app = Application(
         title="Tallystick",
         summary="Usage metering and rating: exact, durable, explainable to the single event",
         version=version("tallystick"),
@@ -109,6 +124,8 @@ def create_app(
         redoc_url=None,
         telemetry=_NO_TELEMETRY,
     )
+    app.state.settings = settings
+    app.state.requests, app.state.told = RequestCounts(), RequestLog(settings.log_requests, settings.log_slow_seconds)
     install(app)
     for route in ROUTES:
         app.include_router(route.router)

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
-from uuid import uuid4
 
 import orjson
 from fastapi import FastAPI
@@ -18,6 +17,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from api.observing.request_ids import request_id_of
+from api.observing.requests import route_of
 from api.signal_stream import TooManyStreams
 from ingest.errors import (
     BodyTooLarge,
@@ -137,10 +138,11 @@ def install(app: FastAPI) -> None:
 
 
 def _answer_with(kind: Kind) -> Any:
-    async def answer(_request: Request, error: Exception) -> Response:
+    async def answer(request: Request, error: Exception) -> Response:
         seconds = getattr(error, "retry_after_seconds", kind.retry_after_seconds)
+        more = {"problems": _problems_of(error), "request_id": _of_failure(request, kind.status)}
         waits = {"Retry-After": str(seconds)} if seconds is not None else {}
-        return problem_response(kind.status, str(error), slug=kind.slug, headers=waits, problems=_problems_of(error))
+        return problem_response(kind.status, str(error), slug=kind.slug, headers=waits, **more)
 
     return answer
 
@@ -166,13 +168,20 @@ async def _invalid_request(_request: Request, error: Exception) -> Response:
     return problem_response(422, detail, slug="invalid-request", problems=problems)
 
 
-async def _http(_request: Request, error: Exception) -> Response:
+async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return problem_response(error.status_code, error.detail, headers=error.headers)
+    status = error.status_code
+    return problem_response(status, error.detail, headers=error.headers, request_id=_of_failure(request, status))
+
+
+def _of_failure(request: Request, status: int) -> str | None:
+    """The request id, where somebody may want to look for it in the log."""
+    return request_id_of(request) if status >= HTTPStatus.INTERNAL_SERVER_ERROR else None
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
-    request_id = uuid4().hex
-    log.error("request %s failed: %s %s", request_id, request.method, request.url.path, exc_info=error)
+    request_id = request_id_of(request)
+    route = route_of(request.scope)  # not the path: it may name a customer
+    log.error("request %s failed: %s %s", request_id, request.method, route, exc_info=error)
     detail = "a fault of the server; its log has the cause under the request id"
     return problem_response(500, detail, request_id=request_id)

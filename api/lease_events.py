@@ -89,4 +89,4 @@ def note(report: LeaseReport, verdict: BatchVerdict) -> None:
     """Say it where the log has kept something else under the identity of a report: that is not ours to mend."""
     wrong = [event for event in verdict.events if event.code != DUPLICATE]
     if wrong:
-        _log.error("report %d of lease %s is not in the log: %s", report.sequence, report.lease, wrong[0].message)
+        _log.error("report %d of a lease is not in the log: %s", report.sequence, wrong[0].code)

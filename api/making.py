@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, TypeVar
 
@@ -19,6 +20,7 @@ from rating.core.line_digest import LineDigest
 from rating.disk import is_full
 from rating.ledger_table import LedgerTable
 from rating.line_table import LineTable
+from rating.spans import span
 from store import Store
 from store.runs import Run
 
@@ -56,7 +58,7 @@ def made_ahead(works: Sequence[Callable[[], T]]) -> Generator[T]:
     with ThreadPoolExecutor(AHEAD, thread_name_prefix="rating") as threads:
         made: deque[Future[T]] = deque()
         for work in works:
-            made.append(threads.submit(work))
+            made.append(threads.submit(copy_context().run, work))
             if len(made) > AHEAD:
                 yield made.popleft().result()
         while made:
@@ -102,7 +104,8 @@ class Making:
         with closing(made_ahead(works[len(parts) :])) as postings:
             for posting in postings:
                 lines = posting.lines(late)
-                self._store_part(run, document, posting, lines, parts)
+                with span("store part", part=len(parts) + 1, lines=lines.height):
+                    self._store_part(run, document, posting, lines, parts)
                 digest.add(lines)
                 parts.append(part_sums(posting, late))
                 if len(works) > 1:

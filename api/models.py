@@ -325,4 +325,5 @@ class Health(Output):
 
 class Readiness(Output):
     status: Literal["ready", "not ready"]
+    reasons: list[str] = Field(description="what is in the way, a sentence for each; empty when ready")
     detail: dict[str, Any]

@@ -24,7 +24,7 @@ class Outbox:
         """`tick` is called each second, in the thread that records. Both may raise DatabaseUnavailable."""
         self._record, self._tick = record, tick
         self._lock, self._recording = Lock(), Lock()
-        self._waiting: dict[LevelChange, None] = {}
+        self._waiting: dict[LevelChange, float] = {}  # since when, in monotonic seconds
         self._woken, self._ending = Event(), Event()
         self._thread = Thread(target=self._run, name="outbox", daemon=True)
 
@@ -33,10 +33,18 @@ class Outbox:
         """How many changes are not recorded yet."""
         return len(self._waiting)
 
+    @property
+    def oldest_seconds(self) -> float:
+        """How long the oldest of them waits; 0 where none does."""
+        with self._lock:
+            return time.monotonic() - min(self._waiting.values()) if self._waiting else 0.0
+
     def put(self, changes: Sequence[LevelChange]) -> None:
         """Have these recorded soon; waits for nothing."""
         with self._lock:
-            self._waiting.update(dict.fromkeys(changes))
+            now = time.monotonic()
+            for change in changes:
+                self._waiting.setdefault(change, now)
         self._woken.set()
 
     def record(self) -> None:

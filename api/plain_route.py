@@ -45,7 +45,7 @@ class PlainRoutes:
         self._beneath: dict[str, list[Found]] = {}
         expected = {raised: handler for raised, handler in handlers.items() if raised not in (500, Exception)}
         for route in routes:
-            answers = _application(route.endpoint, expected) if isinstance(route, PlainRoute) else app
+            answers = _application(route, expected) if isinstance(route, PlainRoute) else app
             self._add(route, guarded(route, answers))
 
     def _add(self, route: BaseRoute, answers: ASGIApp) -> None:
@@ -77,8 +77,11 @@ class PlainRoutes:
         return self._nothing
 
 
-def _application(endpoint: Endpoint, handlers: Handlers) -> ASGIApp:
+def _application(route: PlainRoute, handlers: Handlers) -> ASGIApp:
+    endpoint: Endpoint = route.endpoint
+
     async def run(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["route"] = route
         request = Request(scope, receive, send)
         try:
             response = await endpoint(request, scope["app"].state.engine)

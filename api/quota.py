@@ -20,6 +20,7 @@ from threading import Lock
 
 import polars as pl
 
+from api.quota_counts import QuotaCounts
 from ingest.correction_judge import CorrectionEffect
 from rating.core.quota.answer import QuotaAnswer
 from rating.core.quota.seam import CustomerState, Hold, LevelChange
@@ -56,8 +57,10 @@ class QuotaService:
     ) -> None:
         """`read_terms` gives None before the first catalog; the others are those of EntitledQuota."""
         self._read_terms, self._now = read_terms, now
+        self.answers = QuotaCounts()
         self._lock = Lock()
         self._old = True
+        self._trouble: str | None = None
         self._recount_at = 0.0  # not before this does anything but a check count again
         self._live = EntitledQuota(read_usage, on_crossing, now)
 
@@ -176,6 +179,16 @@ class QuotaService:
             if not self._old:
                 self._live.tick(now)
 
+    @property
+    def trouble(self) -> str | None:
+        """Why the counters could not be brought up to date the last time; null where they could."""
+        return self._trouble
+
+    @property
+    def uncounted(self) -> dict[str, str]:
+        """The features whose usage cannot be counted, and why."""
+        return self._live.uncounted
+
     def _move(self, move: Callable[[], None]) -> None:
         """Move the counters in the writer's thread: the events are durable, and what it raises ends ingest."""
         with self._lock:
@@ -189,7 +202,7 @@ class QuotaService:
 
     def _put_off(self, error: BaseException) -> None:
         """Count again later; some of the counters may have moved, and others not."""
-        self._old = True
+        self._old, self._trouble = True, f"quota cannot be counted: {type(error).__name__}; it is tried again"
         self._recount_at = time.monotonic() + RETRY_SECONDS
         is_expected = isinstance(error, DatabaseUnavailable)
         _log.error("quota cannot be counted: %s; trying again", error, exc_info=None if is_expected else error)
@@ -199,4 +212,4 @@ class QuotaService:
             terms = self._read_terms()
             if terms is not None:
                 self._live.rebuild(terms, self._now())
-            self._old = False
+            self._old, self._trouble = False, None

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from api.engine import Engine
 from api.frames import json_response
+from api.quota_counts import Way
 from api.rate_limit_fields import rate_limit_fields, seconds_until
 from rating.core.money import plain
 from rating.core.quota.answer import QuotaAnswer
@@ -20,11 +21,12 @@ _FORBIDDEN = frozenset({"not_entitled", "suspended"})
 _FIELDS = [field.name for field in fields(QuotaAnswer)]
 
 
-async def asked(engine: Engine, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer:
+async def asked(engine: Engine, way: Way, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer:
     """The answer, at once where nothing is in its way. Raises DatabaseUnavailable."""
     answer = engine.quota.check_at_once(subject, feature, amount, now)
     if answer is None:
-        return await run_in_threadpool(engine.quota.check, subject, feature, amount, now)
+        answer = await run_in_threadpool(engine.quota.check, subject, feature, amount, now)
+    engine.quota.answers.add(way, answer.reason)
     return answer
 
 

@@ -28,15 +28,18 @@ from rating.core.credits.run_ledger import run_ledger
 from rating.core.lines import CHARGE_LINE
 from rating.core.periods import Month, parse_month
 from rating.core.service_periods import Due
+from rating.histogram import LONG_SECONDS, Histogram
 from rating.ledger_table import LedgerTable
 from rating.line_table import LineTable
 from rating.run import code_version
 from rating.run_table import LinesDamaged
+from rating.spans import span as span_of
 from store import Store
 from store.customers import refuse
 from store.errors import NotFound, NotReproducible, Refused, RunInProgress
 from store.runs import Run
 
+RUN_STATES = ("done", "failed")
 SEARCHED_RUNS_MAX = 1_000  # looked through at once
 
 
@@ -71,6 +74,7 @@ class RatingService:
         self._making = Making(store, log, line_table, ledger_table)
         self._now = now
         self._one_run = Lock()
+        self.durations = {kind: Histogram(LONG_SECONDS) for kind in RUN_STATES}  # of runs that ended, since the start
 
     def run(self, period: str, book: PriceBook, known: Known | None = None) -> Run:
         """Rate a month and record it: the lines first, then that the run is done. Answers when both are durable.
@@ -83,13 +87,18 @@ class RatingService:
         month = _month(period)
         with self._one_run:
             self._store.runs.interrupt_running(now=self._now())  # its end could not be recorded: no other runs now
+            with span_of("rating run", period=str(month)):
+                return self._month_run(month, book, known)
+
+    def _month_run(self, month: Month, book: PriceBook, known: Known | None) -> Run:
+        with span_of("gather"):
             gathered = self.sources.gather(month, book, known=known)
-            run = self._new(str(month), book, gathered, as_of=known.by if known else None)
-            self._store.runs.start(run)
-            with self._failing(run):
-                made = self._month_made(run, gathered)
-                found = run_report(made.parts, gathered, book)
-            return self._finish(run, status="done", digest=made.digest, report=found)
+        run = self._new(str(month), book, gathered, as_of=known.by if known else None)
+        self._store.runs.start(run)
+        with self._failing(run):
+            made = self._month_made(run, gathered)
+            found = run_report(made.parts, gathered, book)
+        return self._finish(run, status="done", digest=made.digest, report=found)
 
     def progress(self, run_id: str) -> Progress | None:
         """How far a run is that is being made; null for all others."""
@@ -101,8 +110,9 @@ class RatingService:
         parts = in_parts(gathered.inputs, cut)
 
         def posting(span: Span) -> Posting:
-            part = parts.of(span)
-            rated = rated_part(part)
+            with span_of("rate part"):
+                part = parts.of(span)
+                rated = rated_part(part)
             ledger = run_ledger(rated.burnt, part.credits.grants, str(gathered.credited))
             return Posting(rated.lines, CHARGE_LINE.to_frame(), ledger, rated.unpriced)
 
@@ -188,7 +198,7 @@ class RatingService:
         return [self._close(run, close)]
 
     def _close(self, run: Run, close: Close) -> Run:
-        with self._failing(run):
+        with span_of("rating run", period=run.period, run=run.id), self._failing(run):
             prepared = self.due.prepare(close, (run.report or {}).get("part_subscriptions_max"))
             works = [partial(prepared.posting, span) for span in prepared.spans]
             made = self._making.make(run, works, close.rule.late, close.document)
@@ -250,6 +260,8 @@ class RatingService:
     def _finish(self, run: Run, **changes: Any) -> Run:
         done = replace(run, finished_at=self._now(), **changes)
         self._store.runs.finish(done)
+        if done.finished_at is not None and done.status in self.durations:
+            self.durations[done.status].add((done.finished_at - done.started_at).total_seconds())
         return done
 
 

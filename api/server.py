@@ -12,6 +12,8 @@ import uvicorn
 from api.app import create_app
 from api.engine import Engine
 from api.http_protocol import BoundedProtocol, connections_max, end_overdue
+from api.observing.logs import configure_logs
+from api.observing.tracing import configure_tracing
 from api.settings import Settings
 
 DISK_FAILED = 70  # exit code: nothing more is acknowledged until the process has started again (RELIABILITY R4)
@@ -30,6 +32,9 @@ def serve(settings: Settings, *, announce: Callable[[str, Settings], None] = _sa
     Raises OSError when the address is taken, and what Engine.open raises, before anything is listened to. Exits with
     DISK_FAILED when the log cannot be written any more; what it has acknowledged is safe, the next start recovers it.
     """
+    configure_logs(settings.log_level, settings.log_format)
+    if settings.tracing:
+        configure_tracing()
     with closing(_listening(settings)) as listening:
         host, port = listening.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -89,6 +94,7 @@ def _server(settings: Settings, engine: Engine) -> uvicorn.Server:
     config = uvicorn.Config(
         create_app(settings, engine=engine),
         http=BoundedProtocol,
+        log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -73,6 +73,17 @@ class Settings(BaseSettings):
     """Rows of the usage table that one pass of its upkeep reads into memory."""
     retention_hours: Annotated[int, Field(ge=1, le=168)] = 1
     """How long files that were merged stay for those who still read them: longer than a rating run takes."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """What is logged of this program; of libraries, warnings. `debug` shows messages of faults, which may name data."""
+    log_format: Literal["auto", "json", "text"] = "auto"
+    """A line of JSON for each thing that is logged, or text for people; `auto` is text on a terminal."""
+    log_requests: Literal["failed", "all"] = "failed"
+    """Which requests are logged: those that were slow or answered 5xx, or all."""
+    log_slow_seconds: Annotated[float, Field(ge=0)] = 2.0
+    """How long an answer takes to begin before its request is called slow."""
+    tracing: bool = False
+    """Send OpenTelemetry traces, as the variables of that standard (`OTEL_...`) say; needs tallystick[tracing]."""
 
     webhook_private_addresses: bool = False
     """Let webhooks be sent to addresses that are not of the public Internet, and to every port."""

@@ -3,8 +3,9 @@
 No thread of its own: the writer calls it. After an OSError it must not be called again (RELIABILITY R4).
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from ingest.schema import CORRECTION, FINGERPRINT, IDENTITY_COLUMNS, arranged, s
 from ingest.verdicts import DUPLICATE, NOT_COMMITTED_ATOMIC, BatchVerdict, EventVerdict, batch_verdict, repetition
 from rating.core.schema import PropertyType, property_column, usage_event_schema
 from rating.disk import Disk
+from rating.histogram import SECONDS, Histogram
 
 Differences = Mapping[int, str]
 
@@ -47,6 +49,7 @@ class Committer:
     properties: Callable[[], Mapping[str, PropertyType]]
     on_admitted: Callable[[pl.DataFrame], None] | None
     on_corrected: Callable[[CorrectionEffect], None] | None = None
+    sync_seconds: Histogram = field(default_factory=lambda: Histogram(SECONDS))
     _segment: SegmentWriter | None = None
 
     def commit(self, batches: Sequence[Candidates]) -> list[BatchVerdict]:
@@ -117,7 +120,9 @@ class Committer:
         if self._segment is None:
             self._segment = SegmentWriter(self.disk, self.journal, first, self.digest)
         self._segment.append(events, first)
+        began_at = time.perf_counter()
         self._segment.sync()
+        self.sync_seconds.add(time.perf_counter() - began_at)
         self.digest = self._segment.digest
         self.contents.append(self._segment.path, events, are_corrections=are_corrections)
 

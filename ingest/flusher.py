@@ -16,6 +16,7 @@ from typing import TypeVar
 import polars as pl
 
 from ingest.contents import Contents, TailSegment
+from ingest.counts import IngestCounts
 from ingest.errors import DiskFull, Overloaded
 from ingest.lift import completed
 from ingest.limits import IngestLimits
@@ -25,6 +26,7 @@ from ingest.usage_table import UsageTable
 from ingest.writer import Writer
 from rating.core.schema import PropertyType
 from rating.disk import Disk, is_full
+from rating.spans import span
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +47,7 @@ class Flusher:
         writer: Writer,
         limits: IngestLimits,
         properties: Callable[[], Mapping[str, PropertyType]],
+        counts: IngestCounts | None = None,
     ) -> None:
         self._disk = disk
         self._table = table
@@ -53,6 +56,7 @@ class Flusher:
         self._writer = writer
         self._limits = limits
         self._properties = properties
+        self._counts = counts or IngestCounts()
         self._maintenance = Maintenance(table, contents, limits, properties)
         self._moved: list[Path] = []  # segments that the table has, oldest first, and that are not deleted yet
         self._full: OSError | None = None
@@ -138,7 +142,8 @@ class Flusher:
     def _move_sealed(self) -> None:
         self._delete_moved()
         for segment in self._contents.sealed():
-            self._move(segment)
+            with span("flush", last_sequence=segment.last_sequence):
+                self._move(segment)
 
     def _yield_to_ingest(self) -> None:
         """Wait while ingest is busy, few segments wait, and none has waited for long."""
@@ -174,9 +179,11 @@ class Flusher:
         self._subjects.forget(segment.last_sequence)
         self._moved.append(segment.path)
         self._delete_moved()
+        seconds = time.perf_counter() - started
+        self._counts.flushed(events.height, seconds)
         _log.info(
             "usage table: %d events up to sequence %d in %.0f ms",
             events.height,
             segment.last_sequence,
-            1000 * (time.perf_counter() - started),
+            1000 * seconds,
         )

@@ -27,6 +27,7 @@ from ingest.committer import Committer
 from ingest.contents import Contents, TailSegment, View
 from ingest.correction_judge import CorrectionEffect
 from ingest.corrections import Corrections
+from ingest.counts import IngestCounts
 from ingest.decode import Decoded, decode, read_values, unpack
 from ingest.decode.encoding import check_size
 from ingest.errors import PropertyConflict
@@ -43,6 +44,7 @@ from ingest.recovery import recover_journal
 from ingest.rejections import RejectionStore
 from ingest.rejections_keeper import Origin, RejectionKeeper
 from ingest.scanning import Asked, frames_of
+from ingest.standing import standing
 from ingest.subjects import open_subjects
 from ingest.usage_table import UsageTable, buckets_of, days_of
 from ingest.verdicts import BatchVerdict
@@ -50,6 +52,7 @@ from ingest.writer import Writer
 from rating.core.schema import SUBJECT_NUMBER, PropertyType, numbered_usage_schema, property_column
 from rating.core.subjects import Usage
 from rating.disk import Disk, Lock
+from rating.spans import span
 
 MERGED_BYTES_MAX = 512 << 10
 LOOKED_UP_AT_ONCE = 50_000
@@ -162,17 +165,26 @@ class UsageLog:
         frames = [frame for segment in tail for frame in segment.frames]
         self._index = open_index(disk, directory / "identities", self._table, frames)
         digest = segments[-1].digest if segments else NO_DIGEST
+        self.counts = IngestCounts()
         committer = Committer(
-            disk, journal, self._index, self._contents, digest, lambda: self._known, on_admitted, on_corrected
+            disk,
+            journal,
+            self._index,
+            self._contents,
+            digest,
+            lambda: self._known,
+            on_admitted,
+            on_corrected,
+            self.counts.sync_seconds,
         )
         self.keeper = keeper or RejectionKeeper(
             RejectionStore(directory / "rejections", disk=disk, limits=limits, now=now), limits, self.fail
         )
         self.rejections = self.keeper.store
-        self._writer = Writer(committer, limits, self._screen, self.keeper)
+        self._writer = Writer(committer, limits, self._screen, self.keeper, self.counts)
         self._index.give_way(lambda: self._writer.is_busy)
         self._flusher = Flusher(
-            disk, self._table, self._subjects, self._contents, self._writer, limits, lambda: self._known
+            disk, self._table, self._subjects, self._contents, self._writer, limits, lambda: self._known, self.counts
         )
         self.corrections = Corrections(
             self._writer, self._contents, self._index, limits, now, lambda: self._known, self._check_room
@@ -202,10 +214,11 @@ class UsageLog:
         Raises UnsupportedContentType, UnsupportedEncoding, UnreadableBody, BodyTooLarge, Overloaded, DiskFull,
         NotCommitted; the future may raise DiskFull, NotCommitted or CommitUnknown.
         """
-        self._check_room()
-        body = unpack(body, content_type, content_encoding, self._limits)
-        origin = Origin(body, content_type, self._now(), request_id, self._backfill) if keeps_rejections else None
-        return self._submit(body, content_type, is_atomic, origin)
+        with span("admit", bytes=len(body)):
+            self._check_room()
+            body = unpack(body, content_type, content_encoding, self._limits)
+            origin = Origin(body, content_type, self._now(), request_id, self._backfill) if keeps_rejections else None
+            return self._submit(body, content_type, is_atomic, origin)
 
     def _submit(self, body: bytes, content_type: str, is_atomic: bool, origin: Origin | None) -> "Future[BatchVerdict]":
         if len(body) <= MERGED_BYTES_MAX and not is_atomic:
@@ -341,19 +354,8 @@ class UsageLog:
         return self._contents.view().table.buckets
 
     def status(self) -> dict[str, Any]:
-        """What an operator asks for; `failure` is null while all is well."""
-        view = self._contents.view()
-        return {
-            "last_sequence": view.last_sequence,
-            "table_version": view.table.version,
-            "table_last_sequence": view.table.last_sequence,
-            "events_behind_table": sum(frame.height for frame in view.frames),
-            "sealed_segments": len(self._contents.sealed()),
-            "waiting_batches": self._writer.waiting,
-            "known_identities": len(self._index),
-            "rejections": self.rejections.status(),
-            "failure": None if self._writer.failure is None else str(self._writer.failure),
-        }
+        """See ingest/standing.py."""
+        return standing(self._directory / "journal", self._contents, self._writer, self._index, self.rejections)
 
     def fail(self, failure: BaseException) -> None:
         """Accept nothing more: the disk has failed elsewhere in the data directory (RELIABILITY R4)."""

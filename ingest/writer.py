@@ -17,14 +17,17 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from ingest.committer import Committer
+from ingest.counts import IngestCounts
 from ingest.errors import CommitUnknown, DiskFull, IngestError, NotCommitted, Overloaded
 from ingest.limits import IngestLimits
 from ingest.merging import Screen, Submission, parts_of, split
 from ingest.rejections_keeper import Origin, RejectionKeeper
 from ingest.room import PROBE_SECONDS
 from ingest.verdicts import BatchVerdict
+from rating.spans import here, span
 
 _log = logging.getLogger(__name__)
 
@@ -40,13 +43,21 @@ class _Waiting:
     bytes: int
     is_alone: bool
     origin: Origin | None
+    place: Any = field(default_factory=here)  # in a trace
     future: Future[BatchVerdict] = field(default_factory=Future)
 
 
 class Writer:
     """Runs from `start` to `stop`. `sealed` is set when a segment was sealed because it is full."""
 
-    def __init__(self, committer: Committer, limits: IngestLimits, screen: Screen, keeper: RejectionKeeper) -> None:
+    def __init__(
+        self,
+        committer: Committer,
+        limits: IngestLimits,
+        screen: Screen,
+        keeper: RejectionKeeper,
+        counts: IngestCounts | None = None,
+    ) -> None:
         """`screen` is for the small submissions of a group, which come as they were read; `keeper` is for what the
         verdicts refuse."""
         self.sealed = threading.Event()
@@ -54,6 +65,7 @@ class Writer:
         self._screen = screen
         self._keeper = keeper
         self._limits = limits
+        self._counts = counts or IngestCounts()
         self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
         self._wanted = 1  # the writer need not wake up for fewer batches
@@ -139,6 +151,11 @@ class Writer:
         return self._failure
 
     @property
+    def full(self) -> DiskFull | None:
+        """Why nothing is accepted until there is room on the disk; null while there is."""
+        return self._full
+
+    @property
     def is_busy(self) -> bool:
         """Whether ingest wants the machine for itself just now."""
         return self._share * math.exp(self._ended_at - time.monotonic()) > BUSY_SHARE
@@ -152,7 +169,8 @@ class Writer:
         while (group := self._next_group()) is not None:
             began_at = time.monotonic()
             try:
-                self._commit(group)
+                with span("commit", links=[waiting.place for waiting in group], batches=len(group)):
+                    self._commit(group)
             except DiskFull as error:
                 self._refuse(_unanswered(group), error)
             except BaseException as error:
@@ -177,6 +195,8 @@ class Writer:
             is_full = self._committer.segment_size >= self._limits.segment_bytes
             if is_full:
                 self._committer.seal()
+        if parts:
+            self._counts.judged(verdicts, len(group), sum([waiting.bytes for waiting in group]))
         for part, verdict in zip(parts, verdicts, strict=True):
             for place, own in split(part, verdict):
                 self._keeper.answer(group[place].future, own, group[place].origin)

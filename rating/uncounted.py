@@ -39,7 +39,8 @@ class Uncounted:
                 yield
         except FeatureNotCounted as error:
             self.why[feature] = error.why
-            _log.error("quota cannot be counted: feature %s: %s", feature, error.why)
+            kind = type(error.__cause__ or error).__name__  # `why` may hold what was sent, which is not for logs
+            _log.error("quota cannot be counted: feature %s: %s; GET /v1/quota/comparison says why", feature, kind)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Engine, Select, insert, select, tuple_, update
+from sqlalchemy import Engine, Select, func, insert, select, tuple_, update
 
 from store.database import reading, writing
 from store.errors import NotFound
@@ -80,6 +80,12 @@ class Runs:
         with writing(self.engine) as connection:
             left = update(rating_runs).where(rating_runs.c.status == "running")
             return connection.execute(left.values(status="interrupted", finished_at=now)).rowcount
+
+    def counts(self) -> dict[str, int]:
+        """How many runs there are by status."""
+        query = select(rating_runs.c.status, func.count().label("runs")).group_by(rating_runs.c.status)
+        with reading(self.engine) as connection:
+            return {row.status: row.runs for row in connection.execute(query)}
 
     def get(self, run_id: str) -> Run:
         """Raises NotFound."""

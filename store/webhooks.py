@@ -79,13 +79,15 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Standing:
-    """How many signals wait for an endpoint as deliveries, how many behind its cursor, and how many were given up."""
+    """How many signals wait for an endpoint as deliveries, how many behind its cursor, and how many were given up; when
+    the oldest that waits was raised."""
 
     endpoint: str
     state: EndpointState
     waiting: int
     dead: int
     behind: int
+    oldest_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -222,13 +224,18 @@ class Webhooks:
         counts = counts.where(webhook_deliveries.c.state.in_(("waiting", "dead")))
         endpoint = webhook_endpoints.c
         behind = select(func.count()).select_from(signals).where(signals.c.sequence > endpoint.cursor).scalar_subquery()
-        query = select(endpoint.id, endpoint.state, behind).order_by(endpoint.id)
+        since = select(func.min(signals.c.raised_at)).where(signals.c.sequence > endpoint.cursor).scalar_subquery()
+        oldest = select(webhook_deliveries.c.endpoint, func.min(signals.c.raised_at).label("raised_at"))
+        oldest = oldest.join(signals, signals.c.sequence == webhook_deliveries.c.signal)
+        oldest = oldest.where(webhook_deliveries.c.state == "waiting").group_by(webhook_deliveries.c.endpoint)
+        query = select(endpoint.id, endpoint.state, behind, since).order_by(endpoint.id)
         with reading(self.engine) as connection:
             grouped = connection.execute(counts.group_by(webhook_deliveries.c.endpoint, webhook_deliveries.c.state))
             of = {(key, state): count for key, state, count in grouped}
+            raised = {row.endpoint: row.raised_at for row in connection.execute(oldest)}
             return [
-                Standing(key, state, of.get((key, "waiting"), 0), of.get((key, "dead"), 0), count)
-                for key, state, count in connection.execute(query)
+                Standing(key, state, of.get((key, "waiting"), 0), of.get((key, "dead"), 0), count, raised.get(key, at))
+                for key, state, count, at in connection.execute(query)
             ]
 
 

@@ -52,9 +52,9 @@ def serve(
         try:
             serve_settings(settings, announce=announce)
         except ImportError as error:
-            raise Failure(
-                "the rate limit service needs a package more: pip install 'tallystick[envoy]'", USAGE
-            ) from error
+            extra = "tracing" if (error.name or "").startswith("opentelemetry") else "envoy"
+            what = {"tracing": "tracing needs", "envoy": "the rate limit service needs"}[extra]
+            raise Failure(f"{what} more packages: pip install 'tallystick[{extra}]'", USAGE) from error
         except OSError as error:
             if error.filename is None:
                 raise Failure(_not_listening(settings, error), FAILED) from error

@@ -69,7 +69,9 @@ def serve_rate_limits(engine: Engine, host: str, port: int) -> RateLimits:
 def _answer(engine: Engine, request: Any, context: grpc.ServicerContext) -> Any:
     try:
         questions, now = questions_of(request), engine.now()
-        return response_of([engine.quota.check(*question, now) for question in questions], now)
+        answers = [engine.quota.check(*question, now) for question in questions]
+        engine.quota.answers.add_all("envoy", [answer.reason for answer in answers])
+        return response_of(answers, now)
     except tuple(KINDS) as error:
         kind = next(KINDS[each] for each in type(error).__mro__ if each in KINDS)
         is_theirs = kind.status < HTTPStatus.INTERNAL_SERVER_ERROR

@@ -13,7 +13,8 @@ from api.documentation import body, problems, tables
 from api.engine import Engine
 from api.frames import JSON, json_response, media_of, table_response
 from api.models import BatchAnswer, DecimalText, Input, Key, Output
-from api.routes.events import ANSWERS, ATOMIC, BODY, answer, request_id_of, status_of, submission
+from api.observing.request_ids import request_id_of
+from api.routes.events import ANSWERS, ATOMIC, BODY, answer, status_of, submission
 from api.wiring import After, Limit, TheEngine
 from ingest.backfill_range import BackfillRange
 from store.backfills import Backfill, BackfillState
@@ -177,11 +178,10 @@ async def load_events(request: Request, engine: TheEngine, backfill: BackfillId)
     What is called accepted or duplicate is durable and staged once, also after a restart; an event outside the range is
     rejected as `outside_backfill`. Those that are not taken are listed by `GET /v1/rejections?backfill=`.
     """
-    request_id = request_id_of(request)
     staged = await run_in_threadpool(engine.backfills.staged, backfill)
-    submit = submission(request, staged, await request.body(), request_id)
+    submit = submission(request, staged, await request.body(), request_id_of(request))
     verdict = await request.app.state.futures.wrap(await submit)
-    return json_response(answer(verdict), status_of(verdict), {"X-Request-Id": request_id})
+    return json_response(answer(verdict), status_of(verdict))
 
 
 @router.get(

@@ -1,6 +1,5 @@
 """Check and record in one step: what is answered 200 is within every hard limit, and durable."""
 
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -69,9 +68,9 @@ async def consume_quota(request: Request, engine: TheEngine) -> Response:
     raw = await request.body()
     begun = await run_in_threadpool(_begun, engine, raw)
     if isinstance(begun, Consumed):
-        return _answer(begun, engine.now())
+        return _answer(engine, begun)
     await request.app.state.futures.wrap(begun.verdict)
-    return _answer(await run_in_threadpool(engine.consuming.end, begun), engine.now())
+    return _answer(engine, await run_in_threadpool(engine.consuming.end, begun))
 
 
 def _begun(engine: Engine, raw: bytes) -> Consumed | Started:
@@ -113,13 +112,14 @@ def _events_of(engine: Engine, given: ConsumeIn) -> bytes:
     return events
 
 
-def _answer(consumed: Consumed, now: datetime) -> Response:
+def _answer(engine: Engine, consumed: Consumed) -> Response:
+    engine.quota.answers.add_all("consume", [item.reason for item in consumed.items])
     items: list[dict[str, Any]] = [body_of(item) for item in consumed.items]
     content = {"allowed": consumed.allowed, "duplicate": consumed.duplicate, "items": items}
     if consumed.allowed:
         return json_response(content)
     worst = min(consumed.items, key=status_rank)
-    return json_response(content, status_of(worst), headers_of(worst, now))
+    return json_response(content, status_of(worst), headers_of(worst, engine.now()))
 
 
 def status_rank(answer: Any) -> int:

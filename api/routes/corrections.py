@@ -13,7 +13,8 @@ from starlette.responses import Response
 from api.documentation import body, problems
 from api.frames import JSON, json_response
 from api.models import BatchAnswer, Output
-from api.routes.events import ANSWERS, ATOMIC, answer, is_atomic, request_id_of, status_of, submitted
+from api.observing.request_ids import request_id_of
+from api.routes.events import ANSWERS, ATOMIC, answer, is_atomic, status_of, submitted
 from api.wiring import TheEngine
 from ingest.correction_list import StoredCorrection
 
@@ -109,17 +110,16 @@ async def post_corrections(request: Request, engine: TheEngine) -> Response:
     committed backfill counts for as long as the backfill does. From the answer on, usage
     queries, quota checks and rating runs leave the corrected event out. The corrections of a body are taken in order.
     """
-    request_id = request_id_of(request)
     submit = partial(
         engine.log.corrections.submit,
         await request.body(),
         request.headers.get("content-type", ""),
         content_encoding=request.headers.get("content-encoding", ""),
         is_atomic=is_atomic(request),
-        request_id=request_id,
+        request_id=request_id_of(request),
     )
     verdict = await asyncio.wrap_future(await submitted(submit, is_large=True))
-    return json_response(answer(verdict), status_of(verdict), {"X-Request-Id": request_id})
+    return json_response(answer(verdict), status_of(verdict))
 
 
 @router.get("", response_model=CorrectionPage, responses=problems(404))

@@ -1,8 +1,6 @@
 """Usage goes in: the way of an event from the body to its verdict."""
 
 import os
-import random
-import re
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import asdict
@@ -15,6 +13,7 @@ from starlette.responses import Response
 from api.documentation import Responses, body, problems
 from api.frames import ARROW, CSV, JSON, PARQUET, json_response
 from api.models import BatchAnswer
+from api.observing.request_ids import request_id_of
 from api.plain_route import PlainRoute
 from api.wiring import TheEngine
 from ingest.decode import unpack
@@ -57,7 +56,6 @@ ATOMIC = {
     "description": "take all events of the batch, or none: then the answer is 422 with what is wrong",
     "schema": {"type": "string", "enum": ["true", "false"], "default": "false"},
 }
-_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 ANSWERS: Responses = {
     207: {"model": BatchAnswer, "description": "Some events are rejected or conflict; the others are kept"},
     422: {"model": BatchAnswer, **problems(422)[422], "description": "No event of the batch is kept"},
@@ -81,10 +79,9 @@ async def post_events(request: Request, engine: TheEngine) -> Response:
     are not are listed by `GET /v1/rejections`, unless the batch is atomic. A CloudEvent in binary mode has its
     attributes in `ce-` headers. A body may have `Content-Encoding: gzip` or `zstd`.
     """
-    request_id = request_id_of(request)
-    submit = submission(request, engine.log, await request.body(), request_id)
+    submit = submission(request, engine.log, await request.body(), request_id_of(request))
     verdict = await request.app.state.futures.wrap(await submit)
-    return json_response(answer(verdict), status_of(verdict), {"X-Request-Id": request_id})
+    return json_response(answer(verdict), status_of(verdict))
 
 
 def submission(request: Request, log: UsageLog, body: bytes, request_id: str) -> "Awaitable[Future[BatchVerdict]]":
@@ -121,12 +118,6 @@ def is_atomic(request: Request) -> bool:
     if text not in ("true", "false"):
         raise Refused([f"atomic is {text[:80]!r}; send true or false"])
     return text == "true"
-
-
-def request_id_of(request: Request) -> str:
-    """As the caller has named it, or a new one."""
-    given = request.headers.get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
 
 
 def status_of(verdict: BatchVerdict) -> int:

@@ -75,5 +75,5 @@ async def authorize_path(request: Request, engine: TheEngine) -> Response:
 
 async def _authorized(request: Request, engine: TheEngine, *, is_ours: bool) -> Response:
     question, now = question_of(request.scope, is_ours=is_ours), engine.now()
-    answer = await asked(engine, question.subject, question.feature, question.amount, now)
+    answer = await asked(engine, "gateway", question.subject, question.feature, question.amount, now)
     return authorization(answer, now, question.deny)

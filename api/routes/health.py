@@ -1,10 +1,12 @@
-"""Whether the process is up, and whether it can take work."""
+"""Whether the process is up, whether it can take work, and its metrics."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from api.frames import json_response
 from api.models import Health, Readiness
+from api.observing.metrics import CONTENT_TYPE, Metrics
+from api.readiness import readiness_of
 from api.wiring import TheEngine
 
 router = APIRouter(tags=["service"])
@@ -18,7 +20,21 @@ async def health() -> Response:
 
 @router.get("/readyz", response_model=Readiness, responses={503: {"model": Readiness, "description": "Not ready"}})
 def readiness(engine: TheEngine) -> Response:
-    """Events can be taken and records can be read; `detail` says more."""
-    status = engine.status()
-    ready = bool(status["ready"])
-    return json_response({"status": "ready" if ready else "not ready", "detail": status}, 200 if ready else 503)
+    """Events can be taken, records can be read and quotas are counted, or why not; `detail` says more."""
+    found = readiness_of(engine)
+    return json_response(found, 200 if found["status"] == "ready" else 503)
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={
+        200: {"description": "docs/observability.md", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    },
+)
+def metrics(request: Request, engine: TheEngine) -> Response:
+    """Metrics in the text format of Prometheus."""
+    known: Metrics | None = getattr(request.app.state, "metrics", None)
+    if known is None:
+        known = request.app.state.metrics = Metrics(engine, request.app.state.requests)
+    return Response(known.scraped(), media_type=CONTENT_TYPE)

@@ -42,6 +42,7 @@ def make_lease(engine: TheEngine, given: LeaseIn) -> Response:
     The same again under the same id is answered as the first time, as the lease is by now.
     """
     made = engine.leases.make(_asked(engine, given))
+    engine.quota.answers.add("lease", made.reason if isinstance(made, QuotaAnswer) else "allowed")
     if isinstance(made, QuotaAnswer):
         return json_response(body_of(made), status_of(made), headers_of(made, engine.now()))
     return json_response(_shown(engine, made), 201)

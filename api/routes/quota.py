@@ -85,7 +85,7 @@ async def check_quota(request: Request, engine: TheEngine) -> Response:
     reserved; an amount of 0 asks whether anything is left. With an estimate it takes far longer."""
     now, path = engine.now(), request.scope["path_params"]
     amount, properties = _read(request.scope["query_string"])
-    answer = await asked(engine, path["subject"], path["feature"], amount, now)
+    answer = await asked(engine, "check", path["subject"], path["feature"], amount, now)
     if properties is None:
         return answered(answer, now)
     return answered(answer, now, await run_in_threadpool(estimate, engine, answer, properties, now))
@@ -111,6 +111,8 @@ def _checked(engine: Engine, content: bytes, headers: Headers) -> Response:
     questions, is_table = read_questions(content, kind, encoding, engine.log.limits)
     media = media_of(headers.get("accept"), (ARROW, JSON) if is_table else (JSON, ARROW))
     answers = engine.quota.check_many(questions, engine.now())
+    for reason, count in answers.get_column("reason").value_counts().iter_rows():
+        engine.quota.answers.add("batch", reason, count)
     return json_response({"items": rows(answers)}) if media == JSON else table_response(answers, media, "quota")
 
 

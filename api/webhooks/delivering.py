@@ -32,6 +32,7 @@ OF_A_FAILING_ONE = 1
 MARK_SECONDS = 0.05
 RETRY_SECONDS = 1.0
 LOOK_SECONDS = 30.0  # between two looks at the store when nobody wakes it
+OUTCOMES = ("delivered", "failed", "dead", "gone")  # taken; to be tried again; given up; the receiver answered 410
 END_SECONDS = 2.0  # how long the end waits for what is on its way
 _log = logging.getLogger(__name__)
 
@@ -81,6 +82,7 @@ class Deliverer:
         self._results: SimpleQueue[_Result] = SimpleQueue()
         self._marks: list[tuple[Delivery, Attempt]] = []
         self._marked_at = 0.0
+        self.outcomes = dict.fromkeys(OUTCOMES, 0)  # of tries, since the start
         self._on_their_way = 0
         self._woken, self._changed, self._ending = Event(), Event(), Event()
         self._threads: list[Thread] = []
@@ -201,6 +203,7 @@ class Deliverer:
             if result.sent is None:
                 continue
             sent = result.sent
+            self.outcomes[_outcome(settled, sent)] += 1
             tried = Attempt(settled.endpoint, settled.signal, result.at, sent.status, sent.error, sent.milliseconds)
             self._marks.append((settled, tried))
             if sent.is_gone and channel is not None:
@@ -266,3 +269,9 @@ class Deliverer:
         (signal,) = self._store.signals.numbered([delivery.signal])
         body = signal_json(signal)
         return self._sender.send(endpoint.url, signed(signal.id, at, body, endpoint.secrets(at)), body)
+
+
+def _outcome(settled: Delivery, sent: Sent) -> str:
+    if sent.is_gone:
+        return "gone"
+    return settled.state if settled.state in ("delivered", "dead") else "failed"

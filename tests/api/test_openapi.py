@@ -28,7 +28,7 @@ def test_every_route_is_in_the_document() -> None:
     """But the one that says of all others below /api/ where they are served."""
     own, of_peers = paths(ROUTES), paths([events, lago, openmeter])
     assert own | of_peers == set(document()["paths"])
-    assert all(path.startswith("/v1/") or path in ("/healthz", "/readyz") for path in own)
+    assert all(path.startswith("/v1/") or path in ("/healthz", "/readyz", "/metrics") for path in own)
     assert all(path.startswith("/api/v1/") for path in of_peers)
     assert paths([unserved]) == {"/api/{path}"}
 
