@@ -43,6 +43,7 @@ from api.routes import (
     shadow,
     signals,
     simulations,
+    snapshots,
     subscriptions,
     usage,
     webhooks,
@@ -77,6 +78,7 @@ ROUTES = (
     simulations,
     signals,
     webhooks,
+    snapshots,
     health,
 )  # tried in this order
 _NO_TELEMETRY: TelemetryConfig = {

@@ -6,6 +6,7 @@ import typer
 
 from api.cli import (
     backfills,
+    backups,
     catalogs,
     charges,
     check,
@@ -78,6 +79,8 @@ app.command()(check.check)
 app.command()(usage.usage)
 app.command()(quota.signals)
 app.command()(doctor.doctor)
+app.command()(backups.backup)
+app.command()(backups.restore)
 app.command()(conformance.conformance)
 app.add_typer(quota.app, name="quota")
 app.add_typer(consume.app, name="consume")
