@@ -117,8 +117,8 @@ command, or by `TALLYSTICK_CONFIG`:
 
 `tallystick settings` says what is in force and where each value was said; a password in `database_url` is masked. A
 name that is no setting, and a value that is not valid, end every command with exit code 78 and a sentence that names
-the setting. Settings are read once, when a process starts. Three variables are of the command line only: `TALLYSTICK_URL`,
-`TALLYSTICK_API_KEY` and `TALLYSTICK_CONFIG`.
+the setting. Settings are read once, when a process starts. Three variables are of the command line only:
+`TALLYSTICK_URL`, `TALLYSTICK_API_KEY` and `TALLYSTICK_CONFIG`.
 
 This table is made of the code (`tallystick settings --page`); a test holds it against it.
 
