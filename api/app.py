@@ -48,6 +48,7 @@ from api.routes import (
     shadow,
     signals,
     simulations,
+    snapshots,
     subscriptions,
     usage,
     webhooks,
@@ -82,6 +83,7 @@ ROUTES = (
     simulations,
     signals,
     webhooks,
+    snapshots,
     health,
 )  # tried in this order
 

@@ -220,6 +220,12 @@ class BackfillService:
             "failures": dict(self._failures),
         }
 
+    @contextmanager
+    def still(self) -> Iterator[list[UsageLog]]:
+        """The staged logs; no backfill is opened, committed, dropped or reverted while the block runs."""
+        with self._steps:
+            yield list(self._staged.values())
+
     def close(self) -> None:
         """Close the staged logs; they go on at the next start."""
         with self._steps:

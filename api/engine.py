@@ -21,6 +21,7 @@ from api.history import History
 from api.in_force import InForce, compiled
 from api.lease_events import LeaseEvents
 from api.leases import LeaseService
+from api.operating.snapshots import SnapshotService
 from api.quota import QuotaService
 from api.quota_records import QuotaInputs, QuotaRecords
 from api.rated_events import RatedEvents
@@ -42,6 +43,7 @@ from rating.disk import Disk
 from rating.ledger_table import LedgerTable
 from rating.line_table import LineTable
 from rating.quota_terms import QuotaTerms
+from rating.run_table import RunTable
 from store import open_store
 from store.customers import Customer, is_time_zone, refuse
 from store.errors import NotFound, PlanInUse, Refused
@@ -119,12 +121,13 @@ class Engine:
             events = LeaseEvents(self.log, self.quota, lambda feature: self.in_force.meter_of(feature))
             open_max = self.settings.leases_open_max
             self.leases = LeaseService(self.store.leases, events, self.quota, self.now, open_max=open_max)
-            self._open_backfills()
+            self._open_backfills([line_table, ledger_table])
         except BaseException:
             self.store.close()
             raise
 
-    def _open_backfills(self) -> None:
+    def _open_backfills(self, tables: Sequence[RunTable]) -> None:
+        """Backfills, and what is begun when all else is open; `tables` are those of runs."""
         self.backfills = BackfillService(
             self.store,
             self.log,
@@ -135,6 +138,9 @@ class Engine:
             on_changed=self.quota.terms_changed,
         )
         try:
+            self.snapshots = SnapshotService(
+                self.store, self.log, self.backfills, tables, self.settings.data, self.now, disk=Disk()
+            )
             self.signalling.load()
             self.quota.refresh()  # a crossing that was journaled but not recorded is found now
             self.leases.open()
@@ -347,6 +353,7 @@ class Engine:
         return {
             "ready": log["failure"] is None,
             "data": str(self.settings.data.absolute()),
+            "database": self.store.engine.dialect.name,
             "catalog": self._in_force.catalog.version if self._in_force else None,
             "customers": self.store.customers.count(),
             "signals": self.store.signals.last_sequence(),

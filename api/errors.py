@@ -53,6 +53,7 @@ from store.errors import (
     RunInProgress,
     SubjectTaken,
     TooManyBackfills,
+    TooManySnapshots,
     UsageGoesBack,
 )
 
@@ -99,6 +100,7 @@ KINDS: dict[type[Exception], Kind] = {
     CreditVoided: Kind(409, "credit-voided"),
     BackfillNotOpen: Kind(409, "backfill-not-open"),
     TooManyBackfills: Kind(409, "too-many-backfills"),
+    TooManySnapshots: Kind(409, "too-many-snapshots"),
     Refused: Kind(422, "refused"),
     LinesDamaged: Kind(500, "lines-damaged"),
     AmountOverflow: Kind(422, "amount-overflow"),

@@ -1,23 +1,36 @@
-"""What a deployment can set: read once from the environment (`TALLYSTICK_...`), then passed on as plain values."""
+"""What a deployment can set: read once from the environment (`TALLYSTICK_...`) and a TOML file (`TALLYSTICK_CONFIG`),
+then passed on as plain values. The environment wins over the file. docs/settings.md is made of this class."""
 
+import os
+import tomllib
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ingest.limits import IngestLimits
 
+PREFIX = "TALLYSTICK_"
+CONFIG = "TALLYSTICK_CONFIG"
 MIB = 1024 * 1024
 Positive = Annotated[int, Field(gt=0)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
-class Settings(BaseSettings):
-    """One process serves one data directory. Every field is `TALLYSTICK_` and its name in capitals."""
+class ConfigUnreadable(Exception):
+    """The file of settings is not there, or is no TOML."""
 
-    model_config = SettingsConfigDict(env_prefix="TALLYSTICK_", frozen=True, extra="forbid")
+
+class Settings(BaseSettings):
+    """One process serves one data directory. Every field is `TALLYSTICK_` and its name in capitals, or its name in the
+    file. Raises ValidationError and ConfigUnreadable."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True
+    )
 
     data: Path = Path("data/live")
     """The data directory: journal, usage table, charge lines, and by default the database."""
@@ -27,7 +40,7 @@ class Settings(BaseSettings):
     """The port to listen on; 0 takes a free one."""
     ratelimit_port: Port | None = None
     """The port of Envoy's rate limit service over gRPC (docs/gateways/); none is no such service."""
-    database_url: str | None = None
+    database_url: Annotated[str | None, Field(repr=False)] = None
     """SQLite or PostgreSQL; none is a SQLite file in the data directory."""
     body_bytes_max: Positive = 8 * MIB
     """The largest request body; a larger one is answered 413 before it is read whole."""
@@ -98,6 +111,18 @@ class Settings(BaseSettings):
     webhook_waiting_max: Annotated[int, Field(ge=1, le=100_000)] = 10_000
     """How many deliveries wait for one endpoint at a time; further signals wait in the outbox."""
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given wins over the environment, and that over the file."""
+        return init_settings, env_settings, InitSettingsSource(settings_cls, config_values())
+
     def ingest_limits(self) -> IngestLimits:
         """The settings that are limits of ingest."""
         return IngestLimits(
@@ -128,3 +153,22 @@ class Settings(BaseSettings):
     @property
     def database(self) -> str:
         return self.database_url or f"sqlite:///{self.data / 'tallystick.sqlite'}"
+
+
+def config_path(environment: Mapping[str, str] = os.environ) -> Path | None:
+    """The file of settings, if one is named."""
+    named = environment.get(CONFIG)
+    return Path(named) if named else None
+
+
+def config_values() -> dict[str, Any]:
+    """What the file of settings says, not checked yet. Raises ConfigUnreadable."""
+    path = config_path()
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigUnreadable(f"the settings in {path} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise ConfigUnreadable(f"the settings in {path} are no TOML: {error}") from error

@@ -75,6 +75,10 @@ class DataDirectoryLocked(IngestError):
         self.holder = dict(holder)
 
 
+class RestoreUnfinished(IngestError):
+    """A backup is being restored into the data directory, or that was broken off."""
+
+
 class JournalDamaged(IngestError):
     """A journal segment holds something else than what was written, at a place where no crash can leave it so."""
 

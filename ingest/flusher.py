@@ -9,7 +9,8 @@ on from the journal.
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -84,6 +85,12 @@ class Flusher:
         """Merge all files of the table that should be, and remove those that were merged. Raises as `flush`."""
         with self._moving:
             return self._work(self._maintenance.run)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The usage table and its subjects do not change while the block runs; the journal keeps what comes."""
+        with self._moving:
+            yield
 
     def check_room(self) -> None:
         """Raise DiskFull or Overloaded when too many sealed segments wait."""

@@ -5,15 +5,23 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ingest.errors import DataDirectoryLocked
+from ingest.errors import DataDirectoryLocked, RestoreUnfinished
 from rating.disk import Disk, Lock
 
 LOCK_FILE = "lock"
+UNFINISHED = "restoring"  # a file that is there while a backup is restored into the directory
 
 
 def lock_directory(disk: Disk, directory: Path, holder: Mapping[str, str]) -> Lock:
-    """Own `directory` until the lock is released or this process dies. Raises DataDirectoryLocked."""
+    """Own `directory` until the lock is released or this process dies.
+
+    Raises DataDirectoryLocked and RestoreUnfinished.
+    """
     path = directory / LOCK_FILE
+    if (directory / UNFINISHED).exists():
+        raise RestoreUnfinished(
+            f"the restore into {directory} was not finished: run the same `tallystick restore` again"
+        )
     try:
         lock = disk.lock(path)
     except BlockingIOError:

@@ -289,6 +289,13 @@ class UsageLog:
         with self._writer.paused():
             yield
 
+    @contextmanager
+    def still_tables(self) -> Iterator[list[Path]]:
+        """The files that the usage table and the table of subjects consist of; they stay as they are while the block
+        runs, and events are accepted all the while."""
+        with self._flusher.held():
+            yield [*self._table.kept_files(), *self._subjects.kept_files()]
+
     def knows(self, events: pl.DataFrame) -> np.ndarray:
         """For each of `events` (source, id) whether its identity was accepted here; backfills are not asked."""
         known = [np.zeros(0, bool)]
@@ -332,6 +339,11 @@ class UsageLog:
         Changes no answer. Raises as `flush`.
         """
         return self._flusher.maintain()
+
+    @property
+    def directory(self) -> Path:
+        """Where it is."""
+        return self._directory
 
     @property
     def seeds(self) -> tuple[int, int]:

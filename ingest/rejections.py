@@ -8,6 +8,7 @@ billed from it, so damage in it is passed over and logged, and a start never fai
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -175,6 +176,12 @@ class RejectionStore:
                 "replayed": len(self._replayed),
                 "bytes": sum(file.size for file in self._files),
             }
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Nothing is kept or dropped while the block runs."""
+        with self._lock:
+            yield
 
     def close(self) -> None:
         """Close the open file."""

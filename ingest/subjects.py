@@ -109,6 +109,10 @@ class Subjects:
             with self._lock:
                 self._files, self._writing = _files(self._table), None
 
+    def kept_files(self) -> list[Path]:
+        """See DurableTable.kept_files."""
+        return self._table.kept_files()
+
     def frame(self) -> pl.LazyFrame:
         """SUBJECT_NUMBERS as of now. Collect it within `retention_hours`."""
         with self._lock:

@@ -194,6 +194,10 @@ class UsageTable:
         """Remove files that have been merged into others, see DurableTable.vacuum; how many it were."""
         return self._table.vacuum(retention_hours=retention_hours, files_max=files_max)
 
+    def kept_files(self) -> list[Path]:
+        """See DurableTable.kept_files."""
+        return self._table.kept_files()
+
     def snapshot(self) -> TableSnapshot:
         """The table as it is now."""
         stored = self._table.files()

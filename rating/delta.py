@@ -106,6 +106,13 @@ class DurableTable:
         files = pl.DataFrame(self._table.get_add_actions(flatten=True))
         return files.with_columns(pl.col("path").str.extract(_WRITTEN_AT).cast(pl.Int64).alias(WRITTEN_AT))
 
+    def kept_files(self) -> list[Path]:
+        """What the table consists of now: its log, and the files that this names; nothing that waits to be removed.
+        Whoever asks sees to it that nobody appends meanwhile."""
+        log = [path for path in (self.directory / "_delta_log").glob("*") if path.suffix != ".tmp" and path.is_file()]
+        files = self.files()
+        return [*log, *(self.directory / path for path in (files["path"] if files.width else ()))]
+
     def append(self, frame: pl.DataFrame, *, application: str, version: int) -> bool:
         """Append `frame` unless `application` has appended this or a later `version`; False when it has.
 

@@ -113,6 +113,11 @@ class Disk:
         os.rename(source, target)
         self.sync_directory(target.parent)
 
+    def link(self, source: Path, target: Path) -> None:
+        """Give a file a second name, which is not durable: it keeps the content when the first is removed or replaced.
+        Both are on one file system."""
+        os.link(source, target)
+
     def unlink(self, path: Path) -> None:
         """Remove a file, durably; nothing happens when it is gone already."""
         path.unlink(missing_ok=True)

@@ -1,7 +1,9 @@
 """Rows that rating runs make, in a Delta table partitioned by month: open to any reader of Parquet."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 
 import polars as pl
 
@@ -29,13 +31,21 @@ class RunTable:
         self._schema = schema
         self._sorted_by = sorted_by
         self._checked: set[Path] = set()
+        self._appending = Lock()
 
     def append(self, run: str, rows: pl.DataFrame, *, part: int = 1) -> None:
         """Store `rows`, which have all columns but `run`, as those of `run`, durably: of its part `part`. Parts are
         stored in their order, from 1 on; a second call for the same part changes nothing."""
         month = pl.col("period").str.slice(0, len("2026-10")).alias(PARTITION)
         stored = rows.with_columns(run=pl.lit(run)).select(*self._schema, month)
-        self._table.append(stored, application=run, version=part)
+        with self._appending:
+            self._table.append(stored, application=run, version=part)
+
+    @contextmanager
+    def still(self) -> Iterator[list[Path]]:
+        """The files that the table consists of; nothing is appended while the block runs."""
+        with self._appending:
+            yield self._table.kept_files()
 
     def rows(self, run: str) -> pl.LazyFrame:
         """The rows of `run`, sorted. No rows for a run without any.

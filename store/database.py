@@ -1,6 +1,6 @@
 """How the store talks to its database: reading in one snapshot, writing whole transactions, and upserts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -56,6 +56,12 @@ def checkpoint(engine: Engine) -> None:
     database = _database(engine)
     if isinstance(database, Sqlite):
         database.checkpoint()
+
+
+def view(engine: Engine) -> AbstractContextManager[Callable[[Path], None]] | None:
+    """See Sqlite.view; null for any other database."""
+    database = _database(engine)
+    return database.view() if isinstance(database, Sqlite) else None
 
 
 def disconnect(engine: Engine) -> None:

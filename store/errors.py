@@ -46,6 +46,10 @@ class TooManyBackfills(Refused):
     """As many backfills are open as may be at one time."""
 
 
+class TooManySnapshots(Refused):
+    """As many backups are being made as may be at one time."""
+
+
 class RunInProgress(Refused):
     """Another run is being made; only one is at a time."""
 

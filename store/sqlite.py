@@ -2,8 +2,9 @@
 
 import logging
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,20 @@ class Sqlite:
         finally:
             connection.close()
 
+    @contextmanager
+    def view(self) -> Iterator[Callable[[Path], None]]:
+        """The database as it is now, to be copied to a new file at any time while the block runs, whatever is committed
+        meanwhile. The copy is not synced."""
+        connection = self.engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            cursor.execute("BEGIN")
+            cursor.execute("SELECT count(*) FROM sqlite_master").fetchall()  # a snapshot begins with the first read
+            yield partial(_copy, connection.driver_connection)
+            cursor.execute("ROLLBACK")
+        finally:
+            connection.close()
+
     def raised(self, error: DBAPIError, *, is_commit: bool) -> StoreError | None:
         """What to raise for an error of the driver; nothing for a bug. A commit that failed has changed nothing."""
         if not isinstance(error, OperationalError):
@@ -102,6 +117,11 @@ class Sqlite:
     def disconnect(self) -> None:
         """Close every connection that is not in use."""
         self.engine.dispose()
+
+
+def _copy(connection: Any, target: Path) -> None:
+    with closing(sqlite3.connect(target)) as written:
+        connection.backup(written)
 
 
 def _size(path: Path) -> int:

@@ -1,11 +1,14 @@
 """The commands, put together. What is heavy is imported only when a command runs, so that `--help` is quick."""
 
+import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from api.cli import (
     backfills,
+    backups,
     catalogs,
     charges,
     check,
@@ -27,6 +30,7 @@ from api.cli import (
     rejections,
     runs,
     serving,
+    settings,
     shadow,
     simulate,
     states,
@@ -58,8 +62,14 @@ def tallystick(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Settings in TOML; the environment wins.", show_envvar=False),
+    ] = None,
 ) -> None:
     """Usage metering and rating: exact, durable, explainable to the single event."""
+    if config is not None:
+        os.environ["TALLYSTICK_CONFIG"] = str(config.absolute())  # where every command looks for it
 
 
 catalogs.app.command()(lint.lint)
@@ -78,6 +88,9 @@ app.command()(check.check)
 app.command()(usage.usage)
 app.command()(quota.signals)
 app.command()(doctor.doctor)
+app.command()(settings.settings)
+app.command()(backups.backup)
+app.command()(backups.restore)
 app.command()(conformance.conformance)
 app.add_typer(quota.app, name="quota")
 app.add_typer(consume.app, name="consume")

@@ -11,6 +11,7 @@ USAGE = 2
 BAD_DATA = 65
 UNAVAILABLE = 69
 TRY_AGAIN = 75
+BAD_SETTING = 78
 
 SHOWN_PROBLEMS_MAX = 50
 
@@ -53,6 +54,8 @@ def failures_of_the_directory() -> Iterator[None]:
     """What opening a data directory may raise, as failures."""
     from pydantic import ValidationError
 
+    from api.operating.settings_shown import wrong
+    from api.settings import ConfigUnreadable
     from ingest.errors import DataDirectoryLocked, IngestError
     from store.errors import StoreError
 
@@ -63,13 +66,9 @@ def failures_of_the_directory() -> Iterator[None]:
     except (IngestError, StoreError) as error:
         raise Failure(str(error), FAILED) from error
     except ValidationError as error:
-        raise Failure(_bad_settings(error), USAGE) from error
+        raise Failure(wrong(error), BAD_SETTING) from error
+    except ConfigUnreadable as error:
+        raise Failure(f"{error}.", BAD_SETTING) from error
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
         raise Failure(f"the data directory cannot be used:{where} {error.strerror or error}.", FAILED) from error
-
-
-def _bad_settings(error: Any) -> str:
-    """Settings come from the environment; say which variable."""
-    wrong = "; ".join(f"TALLYSTICK_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
-    return f"a setting is not valid: {wrong}."

@@ -19,13 +19,11 @@ def serve(
     data: Data = None,
     host: Annotated[
         str | None,
-        typer.Option(envvar="TALLYSTICK_HOST", help="The address to listen on.", show_default="127.0.0.1"),
+        typer.Option(help="The address to listen on.", show_default="127.0.0.1"),
     ] = None,
     port: Annotated[
         int | None,
-        typer.Option(
-            envvar="TALLYSTICK_PORT", min=0, max=65535, help="The port; 0 takes a free one.", show_default="8080"
-        ),
+        typer.Option(min=0, max=65535, help="The port; 0 takes a free one.", show_default="8080"),
     ] = None,
     url_file: Annotated[Path | None, typer.Option(help="Write the URL to this file, once requests are taken.")] = None,
     json: Json = False,

@@ -16,7 +16,9 @@ from typing import Any
 import httpx2
 import pytest
 
+from api.cli import main
 from api.cli.checks import check_database
+from api.engine import Engine
 from api.settings import Settings
 from store.database import connect, disconnect
 from store.migrate import newest_revision, upgrade
@@ -258,3 +260,19 @@ def test_doctor_notices_an_old_schema_and_a_database_that_is_away(postgresql: Se
     away = check_database(Settings(database_url=url))
     assert not away.ok
     assert "is not reached" in away.found
+
+
+def test_a_backup_beside_postgresql_is_made_when_its_dump_is_meant(
+    postgresql: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without the records a backup is not whole: it is refused until the command says that they were dumped."""
+    with postgresql.database() as url:
+        monkeypatch.setenv("TALLYSTICK_DATABASE_URL", url)
+        command = ["backup", str(tmp_path / "backups"), "--data", str(tmp_path / "data")]
+        Engine.open(Settings(data=tmp_path / "data")).close()
+        with pytest.raises(SystemExit, match="1"):
+            main(command)
+        assert "pg_dump" in capsys.readouterr().err
+        with pytest.raises(SystemExit, match="0"):
+            main([*command, "--without-database", "--json"])
+        assert not json.loads(capsys.readouterr().out)["has_database"]

@@ -81,5 +81,5 @@ def test_a_directory_that_another_process_holds_is_exit_code_75(run: Run, tmp_pa
 def test_a_setting_that_is_not_valid_is_named(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TALLYSTICK_BODY_BYTES_MAX", "much")
     ran = run("runs", "--data", tmp_path)
-    assert ran.code == 2
+    assert ran.code == 78
     assert "TALLYSTICK_BODY_BYTES_MAX" in ran.err

@@ -1,0 +1,1 @@
+"""Running a deployment: snapshots, backups and restores; what is known of one subject, and its erasure."""
