@@ -10,6 +10,8 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.concurrency import run_in_threadpool
 
 from api import compat
+from api.dashboard.routes import router as dashboard
+from api.dashboard.state import running_dashboard
 from api.documentation import TAGS, problems
 from api.engine import Engine
 from api.errors import install
@@ -113,6 +115,7 @@ def create_app(settings: Settings, *, engine: Engine | None = None, url: str | N
         app.include_router(route.router)
     app.include_router(compat.router)
     docs.install(app)
+    app.include_router(dashboard)
     return app
 
 
@@ -126,7 +129,8 @@ def _running(
         if given is None:
             app.state.engine.signalling.deliverer.start()
         try:
-            yield
+            async with running_dashboard(app):
+                yield
         finally:
             if given is None:
                 await run_in_threadpool(app.state.engine.close)
