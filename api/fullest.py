@@ -13,9 +13,12 @@ ASKED_MAX = 50_000
 
 @dataclass(frozen=True)
 class Fullest:
-    """`answers` is QUOTA_ANSWERED, the fullest first, of features with a limit; of `asked` questions of `questions`."""
+    """QUOTA_ANSWERED of features with a limit, the fullest first: `near` have some left, `full` have nothing; these are
+    `full_count` in all. Of `asked` questions of `questions`."""
 
-    answers: pl.DataFrame
+    near: pl.DataFrame
+    full: pl.DataFrame
+    full_count: int
     asked: int
     questions: int
 
@@ -31,5 +34,7 @@ def fullest(engine: Engine, limit: int) -> Fullest:
     answers = engine.quota.check_many(asked, engine.now()) if asked.height else QUOTA_ANSWERED.to_frame()
     # to sort by only: what is shown are the exact numbers
     share = pl.col("used").cast(pl.Float64) / pl.col("limit").cast(pl.Float64)
-    limited = answers.filter(pl.col("limit") > 0, pl.col("used") > 0)
-    return Fullest(limited.sort(share, descending=True, maintain_order=True).head(limit), asked.height, pairs.height)
+    limited = answers.filter(pl.col("limit") > 0, pl.col("used") > 0).sort(share, descending=True, maintain_order=True)
+    is_full = pl.col("used") >= pl.col("limit")
+    full = limited.filter(is_full)
+    return Fullest(limited.filter(~is_full).head(limit), full.head(limit), full.height, asked.height, pairs.height)

@@ -77,6 +77,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters.update(_FILTERS)
+    made.filters["pair"] = lambda text: (text, text)
     made.globals.update(static=static_url, pages=PAGES, spark=spark, change=shown.change)
     made.globals.update(NOTHING=shown.NOTHING, signal_kind=signal_kind)
     made.globals["ui"] = made.get_template("macros.html").module

@@ -3,9 +3,9 @@
 from fastapi import APIRouter
 
 from api.dashboard import static_files
-from api.dashboard.pages import overview, system
+from api.dashboard.pages import meters, overview, rejections, signals, system
 
-PAGES = (overview, system)
+PAGES = (overview, meters, rejections, signals, system)
 
 router = APIRouter(include_in_schema=False)
 router.include_router(static_files.router)

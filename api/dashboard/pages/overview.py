@@ -18,12 +18,12 @@ from api.revenue import Revenue, recorded_revenue, revenue_of
 from api.usage import UsageQuery
 from api.wiring import TheEngine
 from rating.core.metering import is_change, is_sum
-from rating.core.money import plain
+from rating.core.money import exact_sum, plain
 from rating.core.periods import Month, month_of
 from store.signals import RecordedSignal
 
 METERS_SHOWN = 12
-SIGNALS_SHOWN = 9
+SIGNALS_SHOWN = 8
 RUNS_SHOWN = 4
 FULLEST_SHOWN = 8
 PRICES_SHOWN = 8
@@ -50,6 +50,7 @@ def overview(request: Request, engine: TheEngine) -> Response:
         "overview.html",
         month=month_of(engine.now(), "UTC"),
         live=_live(engine, state_of(request)),
+        activity=_activity(engine),
         has_catalog=engine.status()["catalog"] is not None,
         url=str(request.base_url).rstrip("/"),
     )
@@ -58,6 +59,11 @@ def overview(request: Request, engine: TheEngine) -> Response:
 @router.get("/overview/live")
 def live(request: Request, engine: TheEngine) -> Response:
     return page(request, "overview_live.html", live=_live(engine, state_of(request)))
+
+
+@router.get("/overview/activity")
+def activity(request: Request, engine: TheEngine) -> Response:
+    return page(request, "overview_activity.html", activity=_activity(engine))
 
 
 @router.get("/overview/usage")
@@ -82,8 +88,7 @@ def revenue(request: Request, engine: TheEngine) -> Response:
 @router.get("/overview/quotas")
 def quotas(request: Request, engine: TheEngine) -> Response:
     found: Fullest = state_of(request).kept.get("quotas", lambda: fullest(engine, FULLEST_SHOWN))
-    rows = found.answers.to_dicts()
-    return page(request, "overview_quotas.html", rows=rows, found=found)
+    return page(request, "overview_quotas.html", near=found.near.to_dicts(), full=found.full.to_dicts(), found=found)
 
 
 def meters_so_far(engine: Engine) -> list[MeterSoFar]:
@@ -101,7 +106,7 @@ def _meter_so_far(engine: Engine, key: str, month: Month, now: datetime) -> Mete
     values = [by_day.get(day, Decimal(0)) for day in range(1, now.astimezone(UTC).day + 1)]
     began = month.before().start(UTC)
     before = _total(engine, key, began, min(began + (now - start), start))
-    total = sum(values, Decimal(0)) if is_sum(engine.in_force.meter(key)) else _total(engine, key, start, now)
+    total = exact_sum(values) if is_sum(engine.in_force.meter(key)) else _total(engine, key, start, now)
     unit = getattr(engine.in_force.catalog.meters[key], "unit", None) or ""
     return MeterSoFar(key, unit, total, before, values, int(days["events"].sum()))
 
@@ -147,7 +152,7 @@ def _price_chart(now: Revenue | None, currency: str) -> Chart | None:
         return None
     own = [row for row in now.by_price.iter_rows(named=True) if row["currency"] == currency]
     largest = own[:PRICES_SHOWN]
-    rest = sum((row["amount"] for row in own[PRICES_SHOWN:]), Decimal(0))
+    rest = exact_sum(row["amount"] for row in own[PRICES_SHOWN:])
     names = [row["price"] or "of whole plans" for row in largest]
     values = [plain(row["amount"]) for row in largest]
     if rest:
@@ -166,9 +171,11 @@ def _live(engine: Engine, state: DashboardState) -> dict[str, Any]:
         "rates": rates,
         "peak": max(rates, default=0),
         "waiting_webhooks": sum(each["waiting"] + each["behind"] for each in status["webhooks"]["endpoints"]),
-        "signals": newest_signals(engine, SIGNALS_SHOWN),
-        "runs": _runs(engine),
     }
+
+
+def _activity(engine: Engine) -> dict[str, Any]:
+    return {"signals": newest_signals(engine, SIGNALS_SHOWN), "runs": _runs(engine)}
 
 
 def newest_signals(engine: Engine, count: int) -> list[RecordedSignal]:

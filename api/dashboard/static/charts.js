@@ -42,6 +42,7 @@
 
   function tooltip(spec, shown) {
     const box = document.createElement("div");
+    box.className = "chart-tip";
     const head = document.createElement("strong");
     head.textContent = place(spec, spec.x[shown[0].dataIndex]);
     box.append(head);
@@ -62,7 +63,7 @@
 
   function seriesOf(spec, one, at, colours) {
     const isLine = spec.kind === "line" || spec.kind === "area" || one.role === "before" || one.role === "limit";
-    const tint = { before: colour("--ink-3"), limit: colour("--bad"), rest: colour("--line-2") }[one.role] || colours[at % colours.length];
+    const tint = { before: colour("--ink"), limit: colour("--bad"), rest: colour("--line-2") }[one.role] || colours[at % colours.length];
     const common = { name: one.name, data: one.values.map((value) => (value === null ? null : Number(value))), itemStyle: { color: tint }, emphasis: { focus: "none" } };
     if (isLine) {
       return {
@@ -92,7 +93,7 @@
       textStyle: quiet,
       grid: { left: 4, right: 12, top: named ? 34 : 12, bottom: 2, outerBoundsMode: "same", outerBoundsContain: "axisLabel" },
       legend: named ? { type: "scroll", top: 0, left: 0, icon: "roundRect", itemWidth: 10, itemHeight: 10, itemGap: 14, textStyle: quiet, pageIconColor: colour("--ink-2"), pageTextStyle: quiet, inactiveColor: colour("--line-2") } : undefined,
-      tooltip: { trigger: "axis", confine: true, className: "chart-tip", backgroundColor: "transparent", borderWidth: 0, padding: 0, extraCssText: "box-shadow:none", transitionDuration: 0.1, axisPointer: { type: lies || spec.kind.match(/bars|stacked/) ? "shadow" : "line", shadowStyle: { color: colour("--hover") }, lineStyle: { color: colour("--ink-3") } }, formatter: (shown) => tooltip(spec, [].concat(shown)) },
+      tooltip: { trigger: "axis", confine: true, backgroundColor: "transparent", borderWidth: 0, padding: 0, extraCssText: "box-shadow:none", transitionDuration: 0.1, axisPointer: { type: lies || spec.kind.match(/bars|stacked/) ? "shadow" : "line", shadowStyle: { color: colour("--hover") }, lineStyle: { color: colour("--ink-3") } }, formatter: (shown) => tooltip(spec, [].concat(shown)) },
       xAxis: lies ? values : names,
       yAxis: lies ? names : values,
       series: spec.series.map((one, at) => seriesOf(spec, one, at, colours)),

@@ -112,6 +112,11 @@
     event.target.removeAttribute("aria-busy");
     localTimes(document);
   });
+  // Fields that say nothing are not part of an address.
+  document.addEventListener("htmx:configRequest", (event) => {
+    if (event.detail.verb !== "get") return;
+    for (const [name, value] of [...event.detail.formData.entries()]) if (value === "") event.detail.formData.delete(name);
+  });
   document.addEventListener("htmx:sendError", () => say("The server does not answer. It is asked again."));
 
   localTimes(document);
