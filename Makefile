@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 # One seed for the long run, printed in the header of the test report; `make test-long SEED=...` repeats a run.
 SEED ?= $(shell date +%s)
 
-.PHONY: setup demo test test-long lint bench clean
+.PHONY: setup demo demo-serve test test-long lint bench clean
 
 setup: $(INSTALLED)
 
@@ -18,6 +18,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 demo: setup
 	$(BIN)/tallystick demo
+
+# A server with two months of made-up usage, and its dashboard in the browser.
+demo-serve: setup
+	$(BIN)/tallystick demo --serve --events 300000
 
 # Three workers for two cores: many tests wait for a server to start or a disk to sync. The longest come first.
 test: setup

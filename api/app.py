@@ -12,6 +12,8 @@ from starlette.types import ASGIApp
 
 from api import compat
 from api.access.guard import Guard
+from api.dashboard.routes import router as dashboard
+from api.dashboard.state import running_dashboard
 from api.documentation import TAGS, problems
 from api.engine import Engine
 from api.errors import install
@@ -133,6 +135,7 @@ def create_app(
         app.include_router(route.router)
     app.include_router(compat.router)
     docs.install(app)
+    app.include_router(dashboard)
     guard = Guard(is_local=is_local)
     routes = guard.know(app.router.routes)
     app.add_middleware(PlainRoutes, routes=routes, handlers=app.exception_handlers, guarded=guard.around)
@@ -150,7 +153,8 @@ def _running(
         if given is None:
             app.state.engine.signalling.deliverer.start()
         try:
-            yield
+            async with running_dashboard(app):
+                yield
         finally:
             if given is None:
                 await run_in_threadpool(app.state.engine.close)

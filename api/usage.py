@@ -1,5 +1,6 @@
 """A usage query: what a meter makes of the log, by window and dimension, counted by the code that makes bills."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -29,6 +30,17 @@ class UsageQuery:
     window: Window | None = None
     time_zone: str = "UTC"
     where: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+def filters(written: Sequence[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The `where` of a query from texts like `model=gpt-5`: the value is all behind the first `=`. Raises Refused."""
+    wrong = [text for text in written if "=" not in text]
+    if wrong:
+        raise Refused([f"where is {wrong[0][:80]!r}: write it like model=gpt-5"])
+    values: dict[str, list[str]] = {}
+    for name, _, value in (text.partition("=") for text in written):
+        values.setdefault(name, []).append(value)
+    return tuple((name, tuple(found)) for name, found in values.items())
 
 
 def asked_subjects(query: UsageQuery, subjects: pl.DataFrame) -> list[str] | None:

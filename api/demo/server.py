@@ -1,9 +1,10 @@
 """The server of the demonstration: the real one, in a process of its own."""
 
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -14,13 +15,15 @@ STOP_SECONDS = 30
 
 
 @contextmanager
-def running_server(data: Path) -> Iterator[str]:
-    """Serve `data` on a free port; gives the URL, and ends the server however the block ends.
+def running_server(data: Path, *, port: int = 0, environment: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Serve `data` on a port (0: a free one) with these settings besides; gives the URL, and ends the server
+    however the block ends.
 
     It is in a session of its own, so that Ctrl-C reaches the demonstration, which then ends it in order.
     """
-    command = [sys.executable, "-m", "api.cli", "serve", "--data", str(data), "--port", "0", "--json"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
+    command = [sys.executable, "-m", "api.cli", "serve", "--data", str(data), "--port", str(port), "--json"]
+    environment = {**os.environ, **(environment or {})}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True, env=environment)
     try:
         assert process.stdout is not None
         yield _url(process.stdout)

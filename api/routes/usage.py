@@ -11,7 +11,7 @@ from api.documentation import problems, tables
 from api.frames import JSON, json_response, media_of, rows, table_response
 from api.models import Key, UsageOut
 from api.paths import anything
-from api.usage import UsageQuery
+from api.usage import UsageQuery, filters
 from api.windows import Window
 from api.wiring import AsOf, TheEngine
 
@@ -33,6 +33,13 @@ def read_usage(
     group_by: Annotated[
         list[str] | None, Query(description="dimensions of the meter, `subject` or `customer`; may be repeated")
     ] = None,
+    where: Annotated[
+        list[str] | None,
+        Query(
+            description="`dimension=value`: only these; may be repeated, several values of one dimension are either",
+            examples=["model=gpt-5"],
+        ),
+    ] = None,
     window: Annotated[Window | None, Query(description="one row for each of these that has usage")] = None,
     time_zone: Annotated[str, Query(description="whose hours, days and months")] = "UTC",
     as_of: AsOf = None,
@@ -42,7 +49,7 @@ def read_usage(
     catalog, the customers, the corrections and the backfills of then."""
     media = media_of(accept)
     groups = tuple(dict.fromkeys(group_by or ()))
-    query = UsageQuery(key, start, end, subject, customer, groups, window, time_zone)
+    query = UsageQuery(key, start, end, subject, customer, groups, window, time_zone, filters(where or ()))
     frame = engine.usage(query, as_of)
     if media != JSON:
         return table_response(frame, media, "usage")

@@ -9,7 +9,7 @@ with more than 12 decimals on a quantity with 9 is rounded at the 21st decimal, 
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from functools import cache
 
 import polars as pl
@@ -169,6 +169,12 @@ def plain(amount: Decimal) -> str:
     text = format(amount, "f")
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text in ("-0", "") else text
+
+
+def exact_sum(numbers: Iterable[Decimal]) -> Decimal:
+    """The sum of a few decimals, all digits kept; Python's own would round to 28 of them."""
+    with localcontext(prec=76):
+        return sum(numbers, Decimal(0))
 
 
 def ratio(number: pl.Expr, divisor: pl.Expr, mode: str, decimals: int) -> pl.Expr:

@@ -1,0 +1,1 @@
+"""One module a page: question, view model, template."""

@@ -1,0 +1,13 @@
+"""All routes of the dashboard."""
+
+from fastapi import APIRouter
+
+from api.dashboard import static_files
+from api.dashboard.pages import meters, overview, rejections, signals, system
+
+PAGES = (overview, meters, rejections, signals, system)
+
+router = APIRouter(include_in_schema=False)
+router.include_router(static_files.router)
+for page in PAGES:
+    router.include_router(page.router)
