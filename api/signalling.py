@@ -64,8 +64,8 @@ class Signalling:
     def _record(self, changes: Sequence[LevelChange]) -> None:
         now = self._now()
         raised = [raised_by(change, self._policies(change), now) for change in changes]
-        if self._store.outbox.record(raised, now):
-            self.states.publish()
+        with self.states.changing():
+            self._store.outbox.record(raised, now, self.states.obey)
         self.bell.ring()
 
     def _tick(self) -> None:
@@ -80,7 +80,7 @@ class Signalling:
         now = self._now()
         found = self._store.expiring.between(now, now + timedelta(days=EXPIRING_DAYS))
         if found:
-            self._store.outbox.record([expiring(grant, now) for grant in found], now)
+            self._store.outbox.record([expiring(grant, now) for grant in found], now, self.states.obey)
             self.bell.ring()
 
 

@@ -1,5 +1,5 @@
 """Quota checks over HTTP while events are ingested, in process, many at once and beside Redis; what a million subjects
-take, how long a start takes, and how soon a limit that is reached is known. Every answer is checked against the usage."""
+take, how long a start takes, how soon a limit that is reached is known. Every answer is checked against the usage."""
 
 import sys
 from pathlib import Path

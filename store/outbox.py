@@ -12,7 +12,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Engine, delete, insert, select
 
 from rating.core.quota.seam import CustomerState
-from store.customer_states import Because, begin_states, end_states, states_of_account
+from store.customer_states import Because, Obey, begin_states, end_states, states_in_force, states_of_account
 from store.database import reading, writing
 from store.quota_tables import open_levels
 from store.signals import Signal, insert_signals, unknown_signals
@@ -57,8 +57,8 @@ class Raised:
 class OutboxRecords:
     engine: Engine
 
-    def record(self, raised: Sequence[Raised], now: datetime) -> bool:
-        """Record those that are not there yet, in their order. Whether a state has begun or ended."""
+    def record(self, raised: Sequence[Raised], now: datetime, obey: Obey) -> None:
+        """Record those that are not there yet, in their order; `obey` is told of states where one begins or ends."""
         by_id = {each.signal.id: each for each in reversed(raised)}
         with writing(self.engine) as connection:
             new = [by_id[signal.id] for signal in unknown_signals(connection, [each.signal for each in raised])]
@@ -71,7 +71,8 @@ class OutboxRecords:
                 told += [each.signal, *more]
                 count += len(more)
             insert_signals(connection, told)
-        return count > 0
+            if count:
+                obey(states_in_force(connection))
 
     def open_levels(self, now: datetime) -> list[str]:
         """The keys of levels that were raised and not restored; those that went with their window are forgotten."""
