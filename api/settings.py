@@ -87,6 +87,11 @@ class Settings(BaseSettings):
     webhook_waiting_max: Annotated[int, Field(ge=1, le=100_000)] = 10_000
     """How many deliveries wait for one endpoint at a time; further signals wait in the outbox."""
 
+    webhook_dead_days: Positive = 90
+    """For how long deliveries that were given up are kept, to be tried again."""
+    signals_days: Positive = 30
+    """For how long signals, deliveries and the log of tries are kept. What somebody waits for stays."""
+
     def ingest_limits(self) -> IngestLimits:
         """The settings that are limits of ingest."""
         return IngestLimits(

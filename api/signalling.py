@@ -11,6 +11,7 @@ from api.customer_states import StateService
 from api.expiring import EXPIRING_DAYS, expiring
 from api.level_signals import raised_by
 from api.outbox import Outbox
+from api.pruning import Kept, Pruner
 from api.settings import Settings
 from api.signal_stream import Streams
 from api.webhooks.delivering import Deliverer, Limits
@@ -37,7 +38,10 @@ class Signalling:
         self.outbox = Outbox(self._record, self._tick)
         self.states = StateService(store.customer_states, quota, now, self.bell.ring)
         sender = sender_of(settings)
-        self.deliverer = Deliverer(store, sender, now, Limits(settings.webhook_waiting_max, settings.webhook_days))
+        limits = Limits(settings.webhook_waiting_max, settings.webhook_days)
+        kept = Kept(settings.signals_days, settings.webhook_dead_days)
+        pruner = Pruner(store.pruning, kept, now, lambda: None)
+        self.deliverer = Deliverer(store, sender, now, limits, pruner=pruner)
         self.endpoints = EndpointService(store.webhooks, self.deliverer, sender, now, settings.webhook_waiting_max)
         self.bell.call(self.deliverer.wake)
         self.streams = Streams(store.signals, self.bell)
