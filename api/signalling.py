@@ -9,7 +9,7 @@ from typing import Any
 from api.bell import Bell
 from api.customer_states import StateService
 from api.expiring import EXPIRING_DAYS, expiring
-from api.level_signals import raised_by
+from api.level_signals import change_of, raised_by
 from api.outbox import Outbox
 from api.pruning import Kept, Pruner
 from api.settings import Settings
@@ -49,7 +49,8 @@ class Signalling:
     def load(self) -> None:
         """Let checks obey what was recorded."""
         self.states.publish()
-        self._quota.open_levels(self._store.outbox.open_levels(self._now()))
+        outbox, now = self._store.outbox, self._now()
+        self._quota.open_levels([change_of(signal) for signal in outbox.open_levels(now)], outbox.arms(now))
 
     def close(self) -> None:
         """Record what waits, and end."""

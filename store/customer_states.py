@@ -131,9 +131,13 @@ def states_in_force(connection: Connection) -> list[RecordedState]:
     return _states(connection, _in_force().order_by(customer_states.c.since.desc(), customer_states.c.id))
 
 
-def states_of_account(connection: Connection, scope: str, owner: str, feature: str) -> list[RecordedState]:
-    """The states in force that a signal of this quota led to, and that last until it is restored."""
+def states_of_account(
+    connection: Connection, scope: str, owner: str, feature: str, of_type: str | None = None
+) -> list[RecordedState]:
+    """The states in force that a signal of this quota (and type) led to, and that last until it is restored."""
     led = select(signals.c.id).where(signals.c.scope == scope, signals.c.owner == owner, signals.c.feature == feature)
+    if of_type is not None:
+        led = led.where(signals.c.type == of_type)
     ends = customer_states.c.until.is_not(None)
     return _states(connection, _in_force().where(customer_states.c.signal.in_(led), ends))
 

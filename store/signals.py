@@ -57,7 +57,7 @@ class Signals:
 
     def after(self, sequence: int, *, limit: int, selected: Selection = ALL) -> list[RecordedSignal]:
         """The selected signals behind `sequence` (0: from the first), oldest first."""
-        query = select(*_COLUMNS).where(signals.c.sequence > sequence).order_by(signals.c.sequence).limit(limit)
+        query = select(*SIGNAL_COLUMNS).where(signals.c.sequence > sequence).order_by(signals.c.sequence).limit(limit)
         if selected.types:
             query = query.where(signals.c.type.in_(selected.types))
         if selected.customers:
@@ -67,7 +67,7 @@ class Signals:
 
     def numbered(self, sequences: Sequence[int]) -> list[RecordedSignal]:
         """The signals with these sequences, oldest first."""
-        query = select(*_COLUMNS).where(signals.c.sequence.in_(sequences)).order_by(signals.c.sequence)
+        query = select(*SIGNAL_COLUMNS).where(signals.c.sequence.in_(sequences)).order_by(signals.c.sequence)
         with reading(self.engine) as connection:
             return [RecordedSignal(**row) for row in connection.execute(query).mappings()]
 
@@ -76,7 +76,7 @@ class Signals:
             return connection.scalar(select(func.max(signals.c.sequence))) or 0
 
 
-_COLUMNS = [signals.c[field.name] for field in fields(RecordedSignal)]
+SIGNAL_COLUMNS = [signals.c[field.name] for field in fields(RecordedSignal)]
 
 
 def insert_signals(connection: Connection, given: Sequence[Signal]) -> None:

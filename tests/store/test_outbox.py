@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from rating.core.quota.seam import CustomerState
+from rating.core.quota.seam import CustomerState, LevelName
 from store import Store
 from store.customers import Customer
 from store.errors import IdTaken, NotFound
@@ -51,6 +51,10 @@ def record(store: Store, raised: Sequence[Raised]) -> list[list[str]]:
     return told
 
 
+def open_levels(store: Store, now: datetime = NOW) -> list[str]:
+    return [found.id.removeprefix("sig_") for found in store.outbox.open_levels(now)]
+
+
 def types(store: Store, selected: Selection = Selection()) -> list[str]:  # noqa: B008  # it cannot be changed
     return [found.type for found in store.signals.after(0, limit=100, selected=selected)]
 
@@ -60,7 +64,7 @@ def test_a_signal_and_what_comes_with_it_are_recorded_once(sold: Store) -> None:
     assert record(sold, [raised, raised]) == [["s"]]
     assert record(sold, [raised]) == []
     assert types(sold) == ["quota.exhausted", "customer.suspended"]
-    assert sold.outbox.open_levels(NOW) == ["a"]
+    assert open_levels(sold) == ["a"]
     assert [found.id for found in sold.customer_states.in_force()] == ["s"]
 
 
@@ -75,7 +79,7 @@ def test_a_quota_that_is_restored_closes_its_levels_and_ends_what_lasts_until_th
     record(sold, [exhausted("a", state("s", "sig_a", END), state("manual", "sig_a"))])
     other = Raised(signal("z", customer="zeta"), opens=OpenLevel("z", "exhausted", END))
     record(sold, [other, restored("b")])
-    assert sold.outbox.open_levels(NOW) == ["z"]
+    assert open_levels(sold) == ["z"]
     assert [found.id for found in sold.customer_states.in_force()] == ["manual"]
     ended = sold.customer_states.get("s")
     assert ended.ended_because == "top_up"
@@ -88,14 +92,35 @@ def test_a_quota_that_is_restored_closes_its_levels_and_ends_what_lasts_until_th
 def test_exhausted_and_restored_at_once_are_both_told_in_their_order(sold: Store) -> None:
     assert record(sold, [exhausted("a", state("s", "sig_a", END)), restored("b")]) == [[]]
     assert types(sold) == ["quota.exhausted", "customer.suspended", "quota.restored", "customer.resumed"]
-    assert (sold.outbox.open_levels(NOW), sold.customer_states.in_force()) == ([], [])
+    assert (open_levels(sold), sold.customer_states.in_force()) == ([], [])
 
 
 def test_thresholds_go_with_their_window_and_exhausted_ones_stay_to_be_restored(sold: Store) -> None:
     threshold = Raised(signal("t", "quota.threshold"), opens=OpenLevel("t", "threshold", END))
     record(sold, [threshold, exhausted("a")])
-    assert sold.outbox.open_levels(END - timedelta(seconds=1)) == ["a", "t"]
-    assert sold.outbox.open_levels(END) == ["a"]
+    assert open_levels(sold, END - timedelta(seconds=1)) == ["t", "a"]
+    assert open_levels(sold, END) == ["a"]
+
+
+def test_each_level_is_another_crossing_once_it_was_restored_in_its_window(sold: Store) -> None:
+    name = LevelName("customer", "acme", "tokens", NOW, "100%")
+    for number in "ab":
+        again = Restored(ACCOUNT, "top_up", again=(name, name._replace(level="negative")), window_end=END)
+        for _ in range(2):
+            record(sold, [Raised(signal(number, "quota.restored"), restores=again)])
+    once = Restored(ACCOUNT, "correction", "negative", (name._replace(level="negative", window_start=None),))
+    record(sold, [Raised(signal("c", "quota.restored"), restores=once)])
+    lifetime = name._replace(level="negative", window_start=None)
+    assert sold.outbox.arms(NOW) == {name: 2, name._replace(level="negative"): 2, lifetime: 1}
+    assert sold.outbox.arms(END) == {lifetime: 1}
+
+
+def test_what_is_no_longer_beyond_its_limit_may_be_exhausted_still(sold: Store) -> None:
+    beyond = Raised(signal("n", "quota.negative"), OpenLevel("n", "negative", END), begins=(state("n", "sig_n", END),))
+    record(sold, [exhausted("a", state("s", "sig_a", END)), beyond])
+    back = Restored(ACCOUNT, "correction", "negative")
+    assert record(sold, [Raised(signal("b", "quota.restored"), restores=back)]) == [["s"]]
+    assert open_levels(sold) == ["a"]
 
 
 def test_signals_are_selected_by_type_and_customer(sold: Store) -> None:
