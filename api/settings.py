@@ -92,6 +92,11 @@ class Settings(BaseSettings):
     signals_days: Positive = 30
     """For how long signals, deliveries and the log of tries are kept. What somebody waits for stays."""
 
+    signals_nats_url: str | None = None
+    """The NATS servers, with commas between, whose JetStream signals are published to; none is no such thing."""
+    signals_nats_subject: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")] = "tallystick.signals"
+    """What the subjects of signals begin with; the type of the signal follows."""
+
     def ingest_limits(self) -> IngestLimits:
         """The settings that are limits of ingest."""
         return IngestLimits(

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from api.bell import Bell
 from api.customer_states import StateService
@@ -21,6 +21,10 @@ from api.webhooks.sending import Sender
 from rating.core.quota.seam import CustomerState, LevelChange, Quota
 from store import Store
 from store.changes import Now
+from store.signals import Signals
+
+if TYPE_CHECKING:
+    from api.signal_broker import SignalBroker
 
 LOOK_SECONDS = 60.0  # between two looks at grants that end soon
 
@@ -40,11 +44,20 @@ class Signalling:
         sender = sender_of(settings)
         limits = Limits(settings.webhook_waiting_max, settings.webhook_days)
         kept = Kept(settings.signals_days, settings.webhook_dead_days)
-        pruner = Pruner(store.pruning, kept, now, lambda: None)
+        self.broker = broker_of(settings, store.signals)
+        pruner = Pruner(store.pruning, kept, now, lambda: self.broker.cursor if self.broker is not None else None)
         self.deliverer = Deliverer(store, sender, now, limits, pruner=pruner)
         self.endpoints = EndpointService(store.webhooks, self.deliverer, sender, now, settings.webhook_waiting_max)
         self.bell.call(self.deliverer.wake)
         self.streams = Streams(store.signals, self.bell)
+        if self.broker is not None:
+            self.bell.call(self.broker.wake)
+
+    def start(self) -> None:
+        """Begin to pass signals on."""
+        self.deliverer.start()
+        if self.broker is not None:
+            self.broker.start()
 
     def load(self) -> None:
         """Let checks obey what was recorded."""
@@ -55,6 +68,8 @@ class Signalling:
     def close(self) -> None:
         """Record what waits, and end."""
         self.outbox.close()
+        if self.broker is not None:
+            self.broker.close()
         self.deliverer.close()
 
     def status(self) -> dict[str, Any]:
@@ -64,6 +79,7 @@ class Signalling:
             "unrecorded": self.outbox.waiting,
             "streams": self.streams.open,
             "endpoints": [vars(each) for each in standing],
+            "nats": self.broker.status() if self.broker is not None else None,
         }
 
     def _record(self, changes: Sequence[LevelChange]) -> None:
@@ -87,6 +103,15 @@ class Signalling:
         if found:
             self._store.outbox.record([expiring(grant, now) for grant in found], now, self.states.obey)
             self.bell.ring()
+
+
+def broker_of(settings: Settings, signals: Signals) -> "SignalBroker | None":
+    """The broker that signals are published to, where one is set. Raises ImportError without the package for it."""
+    if settings.signals_nats_url is None:
+        return None
+    from api.signal_broker import SignalBroker
+
+    return SignalBroker(signals, settings.signals_nats_url.split(","), settings.signals_nats_subject)
 
 
 def sender_of(settings: Settings) -> Sender:

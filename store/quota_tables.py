@@ -163,6 +163,14 @@ level_arms = Table(
 """One row is how often a level was restored in a window, which is called by its start, so that to reach it again is
 another crossing. An empty `window` has no start."""
 
+signal_cursors = Table(
+    "signal_cursors",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("cursor", BigInteger, nullable=False),
+)
+"""One row is another way out for signals: those up to the sequence `cursor` were passed on."""
+
 customer_states = Table(
     "customer_states",
     metadata,

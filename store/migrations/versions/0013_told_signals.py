@@ -1,4 +1,4 @@
-"""How often a level of a quota was restored within its window."""
+"""How often a level of a quota was restored within its window, and how far signals were passed on to brokers."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -19,4 +19,9 @@ def upgrade() -> None:
         sa.Column("level", sa.String, primary_key=True),
         sa.Column("arm", sa.Integer, nullable=False),
         sa.Column("window_end", Instant),
+    )
+    op.create_table(
+        "signal_cursors",
+        sa.Column("name", sa.String, primary_key=True),
+        sa.Column("cursor", sa.BigInteger, nullable=False),
     )
