@@ -22,6 +22,7 @@ import polars as pl
 
 from ingest.correction_judge import CorrectionEffect
 from rating.core.quota.answer import QuotaAnswer
+from rating.core.quota.expiring import Expiring
 from rating.core.quota.seam import CustomerState, Hold, LevelChange, LevelName
 from rating.entitled_quota import EntitledQuota
 from rating.live_quota import ReadUsage
@@ -161,6 +162,14 @@ class QuotaService:
     def put_states(self, states: Sequence[CustomerState]) -> None:
         """All states of all customers: the next check obeys them."""
         self._live.put_states(states)
+
+    def expiring(self, now: datetime, behind: int, count: int) -> tuple[list[tuple[str, str, Expiring]], int | None]:
+        """See EntitledQuota.expiring."""
+        return self._live.expiring(now, behind, count)
+
+    def customer_of(self, subject: str) -> str | None:
+        """Who pays for a subject."""
+        return self._live.customer_of(subject)
 
     def led_to(self, change: LevelChange) -> list[CustomerState]:
         """The states that a level change leads to, by the policies of plans."""

@@ -3,22 +3,22 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from api.bell import Bell
 from api.customer_states import StateService
-from api.expiring import EXPIRING_DAYS, expiring
+from api.expiring import CUSTOMERS, raised_by_expiring
 from api.level_signals import change_of, raised_by
 from api.outbox import Outbox
 from api.pruning import Kept, Pruner
+from api.quota import QuotaService
 from api.settings import Settings
 from api.signal_stream import Streams
 from api.webhooks.delivering import Deliverer, Limits
 from api.webhooks.endpoints import EndpointService
 from api.webhooks.resolving import Rules
 from api.webhooks.sending import Sender
-from rating.core.quota.seam import CustomerState, LevelChange, Quota
+from rating.core.quota.seam import CustomerState, LevelChange
 from store import Store
 from store.changes import Now
 from store.signals import Signals
@@ -35,9 +35,9 @@ Policies = Callable[[LevelChange], Sequence[CustomerState]]
 class Signalling:
     """Of one engine."""
 
-    def __init__(self, store: Store, quota: Quota, settings: Settings, now: Now, policies: Policies) -> None:
+    def __init__(self, store: Store, quota: QuotaService, settings: Settings, now: Now, policies: Policies) -> None:
         self._store, self._quota, self._now, self._policies = store, quota, now, policies
-        self._looked_at = -math.inf
+        self._looked_at, self._looked_behind = -math.inf, 0
         self.bell = Bell()
         self.outbox = Outbox(self._record, self._tick)
         self.states = StateService(store.customer_states, quota, now, self.bell.ring)
@@ -92,16 +92,18 @@ class Signalling:
     def _tick(self) -> None:
         self._quota.tick(self._now())
         self.states.end_due()
-        if time.monotonic() >= self._looked_at + LOOK_SECONDS:
+        if self._looked_behind or time.monotonic() >= self._looked_at + LOOK_SECONDS:
+            self._looked_at = time.monotonic() if not self._looked_behind else self._looked_at
             self.look_for_expiring()
-            self._looked_at = time.monotonic()
 
     def look_for_expiring(self) -> None:
-        """Record which grants end within EXPIRING_DAYS; each is recorded once."""
+        """Record what ends soon of the next customers; each is recorded once."""
         now = self._now()
-        found = self._store.expiring.between(now, now + timedelta(days=EXPIRING_DAYS))
-        if found:
-            self._store.outbox.record([expiring(grant, now) for grant in found], now, self.states.obey)
+        found, behind = self._quota.expiring(now, self._looked_behind, CUSTOMERS)
+        self._looked_behind = behind or 0
+        raised = [raised_by_expiring(*each, now) for each in found]
+        if raised:
+            self._store.outbox.record(raised, now, self.states.obey)
             self.bell.ring()
 
 

@@ -18,6 +18,7 @@ from rating.account import Account, Place, Times, micros
 from rating.core.metering import metered_events
 from rating.core.quota.answer import Asked, QuotaAnswer, Scope
 from rating.core.quota.comparing import COUNTER
+from rating.core.quota.expiring import Expiring, expiring, may_expire
 from rating.core.quota.judging import AccountView, judge_accounts, quantity_of
 from rating.core.quota.levels import EXHAUSTED, NEGATIVE, Level, levels_of, reached
 from rating.core.quota.seam import LevelChange
@@ -150,6 +151,15 @@ class Accounts:
                 place = link.account.at(now)
                 return place.level if place.standing.is_entitled else None
         return None
+
+    def expiring(self, customer: str, feature: str, now: datetime, within: timedelta) -> list[Expiring]:
+        """What of an account of a customer ends within so much time."""
+        terms = self.terms.account(customer, feature)
+        if feature in self.uncounted.why or not may_expire(terms, now, within):
+            return []
+        known = self._accounts.get(("customer", customer, feature))
+        place = (known or Account(terms, now)).at(now)
+        return list(expiring(terms, place.standing, place.used, now, within))
 
     def _links(self, subject: str, customer: str, feature: str) -> Iterator[Link]:
         if self.terms.has_own_limit(subject, feature):

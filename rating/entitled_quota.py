@@ -20,6 +20,7 @@ from rating.core.quota.answer import Asked, QuotaAnswer
 from rating.core.quota.comparing import COMPARED, beside
 from rating.core.quota.counting import Crossing
 from rating.core.quota.entitled import Gives, units_of
+from rating.core.quota.expiring import Expiring
 from rating.core.quota.judging import AccountView, quantity_of
 from rating.core.quota.levels import EXHAUSTED
 from rating.core.quota.policies import states_of
@@ -240,6 +241,27 @@ class EntitledQuota:
                     restored.append(replace(change, kind="restored", because=because, at=now, used=used))
             if restored:
                 self._on_change(restored)
+
+    def expiring(self, now: datetime, behind: int, count: int) -> tuple[list[tuple[str, str, Expiring]], int | None]:
+        """What ends soon, by customer and feature, of `count` customers behind the first `behind` of those of whom
+        anything may; and how many were looked at, null: all."""
+        terms = self._terms
+        customers = terms.expiring_customers[behind : behind + count] if terms is not None else ()
+        found = [(c, f, one) for c in customers for f, one in self._expiring_of(c, now)]
+        return found, behind + count if len(customers) == count else None
+
+    def _expiring_of(self, customer: str, now: datetime) -> list[tuple[str, Expiring]]:
+        """One customer at a time: nobody who asks waits for more."""
+        with self._lock:
+            terms, accounts = self._terms, self._accounts
+            if terms is None or accounts is None:
+                return []
+            within = {f: w for f, w in terms.expiring_within.items() if terms.is_accounted(customer, f)}
+            return [(f, one) for f, w in within.items() for one in accounts.expiring(customer, f, now, w)]
+
+    def customer_of(self, subject: str) -> str | None:
+        """Who pays for a subject."""
+        return None if self._terms is None else self._terms.customer_of(subject)
 
     def led_to(self, change: LevelChange) -> list[CustomerState]:
         """The states that a level change leads to, by the policies of the plans that its customer was on then."""

@@ -16,7 +16,6 @@ from store.customers import Customers
 from store.database import check, checkpoint, connect, disconnect, sqlite_path, writing
 from store.durability import OnFailed
 from store.errors import DatabaseUnavailable
-from store.expiring import ExpiringGrants
 from store.leases import Leases
 from store.migrate import upgrade
 from store.outbox import OutboxRecords
@@ -47,7 +46,6 @@ class Store:
     outbox: OutboxRecords
     customer_states: CustomerStates
     webhooks: Webhooks
-    expiring: ExpiringGrants
     pruning: Pruning
     backfills: Backfills
     credits: CreditRecords
@@ -103,7 +101,6 @@ def open_store(url: str, *, on_failed: OnFailed | None = None, disk: Disk | None
         outbox=OutboxRecords(engine),
         customer_states=CustomerStates(engine, now),
         webhooks=Webhooks(engine, now),
-        expiring=ExpiringGrants(engine),
         pruning=Pruning(engine),
         backfills=Backfills(engine),
         credits=CreditRecords(engine, now),

@@ -88,9 +88,9 @@ class LevelChange:
     @property
     def key(self) -> str:
         """The same crossing has the same key, however often it is found; another limit is another crossing, but of an
-        amount, which is reached whatever the limit is."""
+        amount, which is reached whatever the limit is, and of an anomaly, which is one in a window."""
         is_amount = self.kind == "threshold" and not self.level.endswith("%")
-        limit = "" if is_amount else plain(self.limit)
+        limit = "" if is_amount or self.kind == "anomaly" else plain(self.limit)
         start = self.window_start.isoformat() if self.window_start is not None else None
         if (self.kind, self.scope, self.arm) == ("exhausted", "customer", 0):
             content = [self.customer, self.feature, start, plain(self.limit)]
