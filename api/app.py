@@ -151,7 +151,7 @@ def _running(
         app.state.futures = LoopFutures(asyncio.get_running_loop())
         app.state.engine = given or await run_in_threadpool(Engine.open, settings, url=url)
         if given is None:
-            app.state.engine.signalling.deliverer.start()
+            app.state.engine.signalling.start()
         try:
             async with running_dashboard(app):
                 yield

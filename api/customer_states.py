@@ -1,8 +1,9 @@
-"""States of customers: recorded first, then obeyed by the next check."""
+"""States of customers: checks obey a state from the moment on at which anybody can read of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
-from threading import Lock
+from threading import RLock
 
 from rating.core.quota.seam import CustomerState, Quota
 from store.changes import Now
@@ -16,34 +17,51 @@ class StateService:
         """`on_recorded` is told of signals that say so."""
         self.records = records
         self._quota, self._now, self._on_recorded = quota, now, on_recorded
-        self._publishing = Lock()
+        self._changing = RLock()
+        self._is_unsure = False
 
     def begin(self, state: CustomerState) -> RecordedState:
         """Raises NotFound and IdTaken."""
-        begun = self.records.begin(state)
-        self._changed()
+        with self.changing():
+            begun = self.records.begin(state, self.obey)
+        self._on_recorded()
         return begun
 
     def end(self, customer: str, key: str) -> RecordedState:
         """Raises NotFound."""
-        ended = self.records.end(customer, key)
-        self._changed()
+        with self.changing():
+            ended = self.records.end(customer, key, self.obey)
+        self._on_recorded()
         return ended
 
     def end_due(self) -> None:
         """End those whose time is over; checks know that by themselves, readers of signals do not."""
-        if self.records.end_due():
-            self._changed()
+        with self.changing():
+            count = self.records.end_due(self.obey)
+        if count:
+            self._on_recorded()
+
+    def obey(self, states: Sequence[CustomerState]) -> None:
+        """Let the next check obey these, which are about to be committed: within `changing`."""
+        self._is_unsure = True
+        self._quota.put_states(states)
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Whether what is done inside was recorded or failed: checks obey what is recorded in the end."""
+        with self._changing:
+            try:
+                yield
+            finally:
+                if self._is_unsure:
+                    self.publish()
 
     def publish(self) -> None:
         """Let the next check obey what is recorded."""
-        with self._publishing:
+        with self._changing:
             self._quota.put_states(self.records.in_force())
+            self._is_unsure = False
 
     def instant(self) -> datetime:
         """Now."""
         return self._now()
-
-    def _changed(self) -> None:
-        self.publish()
-        self._on_recorded()

@@ -12,7 +12,7 @@ nothing is raised into the writer, which would take no event any more. It is log
 
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -23,7 +23,8 @@ import polars as pl
 from api.quota_counts import QuotaCounts
 from ingest.correction_judge import CorrectionEffect
 from rating.core.quota.answer import QuotaAnswer
-from rating.core.quota.seam import CustomerState, Hold, LevelChange
+from rating.core.quota.expiring import Expiring
+from rating.core.quota.seam import CustomerState, Hold, LevelChange, LevelName
 from rating.entitled_quota import EntitledQuota
 from rating.live_quota import ReadUsage
 from rating.quota_terms import QuotaTerms
@@ -165,13 +166,21 @@ class QuotaService:
         """All states of all customers: the next check obeys them."""
         self._live.put_states(states)
 
+    def expiring(self, now: datetime, behind: int, count: int) -> tuple[list[tuple[str, str, Expiring]], int | None]:
+        """See EntitledQuota.expiring."""
+        return self._live.expiring(now, behind, count)
+
+    def customer_of(self, subject: str) -> str | None:
+        """Who pays for a subject."""
+        return self._live.customer_of(subject)
+
     def led_to(self, change: LevelChange) -> list[CustomerState]:
         """The states that a level change leads to, by the policies of plans."""
         return self._live.led_to(change)
 
-    def open_levels(self, keys: Collection[str]) -> None:
-        """At the start: the levels that were raised and not restored."""
-        self._live.open_levels(keys)
+    def open_levels(self, levels: Sequence[LevelChange], arms: Mapping[LevelName, int]) -> None:
+        """At the start: the levels that were raised and not restored, and how often any was restored in its window."""
+        self._live.open_levels(levels, arms)
 
     def tick(self, now: datetime) -> None:
         """Time has passed: what was exhausted may have room again."""

@@ -40,7 +40,7 @@ def serve(settings: Settings, *, announce: Callable[[str, Settings], None] = _sa
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         engine = Engine.open(settings, url=url)
         server = _server(settings, engine)
-        engine.signalling.deliverer.start()
+        engine.signalling.start()
         _rest_what_stays()
         with _rate_limits(settings, engine):
             announce(url, settings)

@@ -111,6 +111,15 @@ class Settings(BaseSettings):
     webhook_waiting_max: Annotated[int, Field(ge=1, le=100_000)] = 10_000
     """How many deliveries wait for one endpoint at a time; further signals wait in the outbox."""
 
+    webhook_dead_days: Positive = 90
+    """For how long deliveries that were given up are kept, to be tried again."""
+    signals_days: Positive = 30
+    """For how long signals, deliveries and the log of tries are kept. What somebody waits for stays."""
+
+    signals_nats_url: str | None = None
+    """The NATS servers, with commas between, whose JetStream signals are published to; none is no such thing."""
+    signals_nats_subject: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")] = "tallystick.signals"
+    """What the subjects of signals begin with; the type of the signal follows."""
     @classmethod
     def settings_customise_sources(
         cls,

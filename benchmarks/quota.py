@@ -1,5 +1,5 @@
 """Quota checks over HTTP while events are ingested, in process, many at once and beside Redis; what a million subjects
-take, and how long a start takes. Every answer is checked against the usage."""
+take, how long a start takes, how soon a limit that is reached is known. Every answer is checked against the usage."""
 
 import sys
 from pathlib import Path
@@ -13,6 +13,7 @@ from benchmarks.quota_memory import memory
 from benchmarks.quota_process import in_process
 from benchmarks.quota_redis import beside_redis
 from benchmarks.quota_restart import restart
+from benchmarks.quota_signals import signals
 
 
 def measure(quick: bool) -> dict[str, Figure]:
@@ -22,6 +23,7 @@ def measure(quick: bool) -> dict[str, Figure]:
         **memory(quick),
         **beside_redis(quick),
         **restart(quick),
+        **signals(quick),
         **leases.measure(quick),
     }
 

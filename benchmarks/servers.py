@@ -16,9 +16,9 @@ from benchmarks.measuring import ROOT
 
 
 @contextmanager
-def tallystick(data: Path, module: str = "api.server") -> Iterator[str]:
-    """The URL of a server on `data`, ended when the block is."""
-    environment = {**os.environ, "TALLYSTICK_DATA": str(data), "TALLYSTICK_PORT": "0"}
+def tallystick(data: Path, module: str = "api.server", **settings: str) -> Iterator[str]:
+    """The URL of a server on `data`, ended when the block is; `settings` are more of its environment."""
+    environment = {**os.environ, **settings, "TALLYSTICK_DATA": str(data), "TALLYSTICK_PORT": "0"}
     command = [sys.executable, "-m", module]
     with subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +18,9 @@ from rating.account import Account, Place, Times, micros
 from rating.core.metering import metered_events
 from rating.core.quota.answer import Asked, QuotaAnswer, Scope
 from rating.core.quota.comparing import COUNTER
+from rating.core.quota.expiring import Expiring, expiring, may_expire
 from rating.core.quota.judging import AccountView, judge_accounts, quantity_of
-from rating.core.quota.levels import EXHAUSTED, levels_of, reached
+from rating.core.quota.levels import EXHAUSTED, NEGATIVE, Level, levels_of, reached
 from rating.core.quota.seam import LevelChange
 from rating.core.quota.terms import AccountTerms
 from rating.core.schema import INSTANT, QUANTITY
@@ -63,6 +65,7 @@ class Accounts:
         self.terms = terms
         self._since, self._report = since, report
         self.uncounted = Uncounted()
+        self.has_fallen = False  # whether events of less than nothing were counted, since that was set to false
         self._accounts: dict[Key, Account] = {}
         self._chains: dict[tuple[str, str], tuple[Link, ...]] = {}
 
@@ -95,8 +98,8 @@ class Accounts:
             views.append(AccountView(link.scope, link.key[1], place.standing, place.used, reserved(link.key)))
         return views
 
-    def count_log(self, usage: pl.LazyFrame, is_known: Callable[[str], bool] = lambda key: False) -> None:
-        """Count all usage; what has crossed a level in a window that is still open is reported. Of a level whose key is
+    def count_log(self, usage: pl.LazyFrame, is_known: Callable[[LevelChange], bool] = lambda change: False) -> None:
+        """Count all usage; what has crossed a level in a window that is still open is reported. Of a level that is
         known already the event that crossed it is not looked for: it is reported without."""
         for feature, meter in self.terms.meters.items():
             with self.uncounted.where_it_fails(feature):
@@ -111,6 +114,7 @@ class Accounts:
             with self.uncounted.where_it_fails(feature):
                 rows, units = counted(events, meter)
                 if len(units):
+                    self.has_fallen = self.has_fallen or bool((units < 0).any())
                     own = events if rows is None else events[rows]
                     found = _used(feature, own, units * sign)
                     self._count(found, events.lazy(), max(now, self._since))
@@ -139,6 +143,23 @@ class Accounts:
             for start, used in account.sums(now).items()
         ]
         return pl.DataFrame(rows, schema=COUNTER, orient="row")
+
+    def level(self, subject: str, feature: str, scope: Scope, owner: str, now: datetime) -> Level | None:
+        """Where one of the accounts stands that count what a subject uses; null: nothing entitles it now."""
+        for link in self.chain(subject, feature):
+            if link.key[1] == owner and (link.scope == "key") == (scope == "key"):
+                place = link.account.at(now)
+                return place.level if place.standing.is_entitled else None
+        return None
+
+    def expiring(self, customer: str, feature: str, now: datetime, within: timedelta) -> list[Expiring]:
+        """What of an account of a customer ends within so much time."""
+        terms = self.terms.account(customer, feature)
+        if feature in self.uncounted.why or not may_expire(terms, now, within):
+            return []
+        known = self._accounts.get(("customer", customer, feature))
+        place = (known or Account(terms, now)).at(now)
+        return list(expiring(terms, place.standing, place.used, now, within))
 
     def _links(self, subject: str, customer: str, feature: str) -> Iterator[Link]:
         if self.terms.has_own_limit(subject, feature):
@@ -190,14 +211,14 @@ class Accounts:
         moved: Sequence[tuple[Link, Place, set[str]]],
         metered: pl.LazyFrame,
         usage: pl.LazyFrame,
-        is_known: Callable[[str], bool],
+        is_known: Callable[[LevelChange], bool],
     ) -> None:
         """Report the levels that accounts have reached by now: those that are not known with their events."""
         new: dict[tuple[Scope, Key], Place] = {}
         subjects: set[str] = set()
         for link, before, whose in moved:
             changes = [_change(link, link.account.at(self._since), name) for name in _newly(link, before, self._since)]
-            known = [change for change in changes if is_known(change.key)]
+            known = [change for change in changes if is_known(change)]
             if known:
                 self._report(known)
             if len(known) < len(changes):
@@ -213,7 +234,7 @@ class Accounts:
             for link, rows, before in found
             if before is not None
             for change in _crossed(link, before, used, rows, self._since)
-            if not is_known(change.key)
+            if not is_known(change)
         ]
         self._report(_with_events(crossed, usage))
 
@@ -249,6 +270,9 @@ class Accounts:
         for link, whose in left:
             rows = [order[edges[number] : edges[number + 1]] for number in whose]
             yield link, np.sort(np.concatenate(rows))
+
+
+_KINDS: dict[str, Literal["exhausted", "negative"]] = {EXHAUSTED: "exhausted", NEGATIVE: "negative"}
 
 
 def _totals(used: _Used) -> list[int]:
@@ -309,7 +333,7 @@ def _change(link: Link, place: Place, level: str) -> LevelChange:
     """A level that is reached, whichever event did it."""
     segment, limit = place.standing.segment, place.level.limit
     return LevelChange(
-        kind="exhausted" if level == EXHAUSTED else "threshold",
+        kind=_KINDS.get(level, "threshold"),
         scope="key" if link.scope == "key" else "customer",
         owner=link.key[1],
         customer=link.customer,

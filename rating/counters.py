@@ -86,7 +86,11 @@ class Counters:
 
     def forget_threshold(self, row: int) -> None:
         """Never name `row` in `reached` again."""
-        self._threshold[row] = NEVER
+        self.put_threshold(row, None)
+
+    def put_threshold(self, row: int, threshold: Decimal | None) -> None:
+        """Another threshold of `row` for `reached`; null: none."""
+        self._threshold[row] = NEVER if threshold is None else _wholeunits_of(threshold)
 
     def is_counted(self, row: int) -> bool:
         """Whether anything was ever added."""

@@ -6,7 +6,7 @@ account at a time. This is where a question goes to one of them, and where the s
 """
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -20,9 +20,11 @@ from rating.core.quota.answer import Asked, QuotaAnswer
 from rating.core.quota.comparing import COMPARED, beside
 from rating.core.quota.counting import Crossing
 from rating.core.quota.entitled import Gives, units_of
+from rating.core.quota.expiring import Expiring
 from rating.core.quota.judging import AccountView, quantity_of
+from rating.core.quota.levels import EXHAUSTED
 from rating.core.quota.policies import states_of
-from rating.core.quota.seam import RESERVED, CustomerState, Hold, LevelChange
+from rating.core.quota.seam import RESERVED, CustomerState, Hold, LevelChange, LevelName
 from rating.core.quota.stated import in_force, with_overage, with_restriction
 from rating.core.quota.windows import MONTH, window_at
 from rating.holds import Holds, slice_of
@@ -69,19 +71,22 @@ class EntitledQuota:
                 usage, self._counted_sequence = self._read_usage(since)
                 self._last_sequence, self._since = self._counted_sequence, since
                 self._forget_reported(self._now())
-                self._accounts.count_log(usage, self._reported.__contains__)
+                self._accounts.count_log(usage, self._is_reported)
         self._plain.rebuild(terms.plain, now)
 
     def count(self, events: pl.DataFrame) -> None:
         """Add newly accepted events (USAGE_EVENT with property columns) and report the levels they crossed."""
         self._plain.count(events)
         with self._lock:
-            if self._accounts is None or self._terms is None or not self._terms.meters:
+            if self._accounts is None or self._terms is None:
                 return
-            new = events.filter(pl.col("sequence") > self._counted_sequence)
+            new = events.filter(pl.col("sequence") > self._counted_sequence) if self._terms.meters else events.clear()
             if new.height:
                 self._last_sequence = int(new["sequence"][-1])
                 self._accounts.count(new)
+            if self._plain.has_fallen or self._accounts.has_fallen:
+                self._open.corrected()
+                self._plain.has_fallen = self._accounts.has_fallen = False
 
     def correct(self, out: pl.DataFrame, events: pl.DataFrame, last_sequence: int) -> None:
         """Take off events that the corrections up to `last_sequence` put out of force, and add those that replace them
@@ -213,24 +218,50 @@ class EntitledQuota:
             self._states = by_customer
         self._plain.put_states([state for state in states if state.state == "suspended"])
 
-    def open_levels(self, keys: Collection[str]) -> None:
+    def open_levels(self, levels: Sequence[LevelChange], arms: Mapping[LevelName, int]) -> None:
         """See Quota.open_levels."""
         with self._lock:
-            self._open.known(keys)
-            self._reported.update(dict.fromkeys(keys))
+            self._open.load(levels, arms)
+            self._reported.update((change.key, change.window_end) for change in map(self._open.armed, levels))
 
     def tick(self, now: datetime) -> None:
-        """See Quota.tick: what is not exhausted any more is restored."""
+        """See Quota.tick: what is not exhausted any more, or at least not beyond its limit, is restored."""
         with self._lock:
-            restored = []
+            restored: list[LevelChange] = []
+            closed: set[LevelName] = set()
             for change, because in self._open.due(now):
-                answer = self._check_owner(change, now)
-                if answer is None or answer.reason not in ("exhausted", "suspended"):
-                    self._open.close(change)
-                    used = answer.used if answer is not None and answer.used is not None else _NOTHING
+                found = self._level(change, now)
+                if found is None or change.name in closed:
+                    continue
+                used, limit = found
+                if limit is None or used < limit or (change.kind == "negative" and used == limit):
+                    closed.update(level.name for level in self._open.restore(change, because))
+                    if change.window_start is not None:
+                        self._plain.expect_again((change.owner, change.feature, change.window_start))
                     restored.append(replace(change, kind="restored", because=because, at=now, used=used))
             if restored:
                 self._on_change(restored)
+
+    def expiring(self, now: datetime, behind: int, count: int) -> tuple[list[tuple[str, str, Expiring]], int | None]:
+        """What ends soon, by customer and feature, of `count` customers behind the first `behind` of those of whom
+        anything may; and how many were looked at, null: all."""
+        terms = self._terms
+        customers = terms.expiring_customers[behind : behind + count] if terms is not None else ()
+        found = [(c, f, one) for c in customers for f, one in self._expiring_of(c, now)]
+        return found, behind + count if len(customers) == count else None
+
+    def _expiring_of(self, customer: str, now: datetime) -> list[tuple[str, Expiring]]:
+        """One customer at a time: nobody who asks waits for more."""
+        with self._lock:
+            terms, accounts = self._terms, self._accounts
+            if terms is None or accounts is None:
+                return []
+            within = {f: w for f, w in terms.expiring_within.items() if terms.is_accounted(customer, f)}
+            return [(f, one) for f, w in within.items() for one in accounts.expiring(customer, f, now, w)]
+
+    def customer_of(self, subject: str) -> str | None:
+        """Who pays for a subject."""
+        return None if self._terms is None else self._terms.customer_of(subject)
 
     def led_to(self, change: LevelChange) -> list[CustomerState]:
         """The states that a level change leads to, by the policies of the plans that its customer was on then."""
@@ -329,10 +360,14 @@ class EntitledQuota:
         own = [c for c in crossings if not terms.is_accounted(c.customer, c.feature)]
         self._report([_level_change(crossing, terms.zone_of(crossing.customer)) for crossing in own])
 
+    def _is_reported(self, change: LevelChange) -> bool:
+        return self._open.armed(change).key in self._reported
+
     def _report(self, changes: list[LevelChange]) -> None:
-        for change in changes:
+        armed = [self._open.armed(change) for change in changes]
+        for change in armed:
             self._open.put(change, self._now())
-        new = [change for change in changes if change.source is not None]
+        new = [change for change in armed if change.source is not None]
         self._reported.update((change.key, change.window_end) for change in new)
         if new:
             self._on_change(new)
@@ -341,11 +376,22 @@ class EntitledQuota:
         """Of windows that are over nothing is reported again."""
         self._reported = {key: end for key, end in self._reported.items() if end is None or end > now}
 
-    def _check_owner(self, change: LevelChange, now: datetime) -> QuotaAnswer | None:
-        """Where the account of a level stands now; null: it is not there any more."""
-        assert self._terms is not None
+    def _level(self, change: LevelChange, now: datetime) -> tuple[Decimal, Decimal | None] | None:
+        """What is used now of the quota of a level, and its limit, null: unlimited, whatever states there are; null:
+        nothing entitles to it any more."""
+        if self._terms is None or self._accounts is None:
+            return None
         subject = change.owner if change.scope == "key" else self._terms.subject_of(change.customer)
-        return None if subject is None else self.check(subject, change.feature, _NOTHING, now)
+        if subject is None:
+            return None
+        if self._is_plain(subject, change.feature):
+            return self._plain.level(subject, change.feature, now) if change.scope != "key" else None
+        if change.feature not in self._terms.meters:
+            return None
+        level = self._accounts.level(subject, change.feature, change.scope, change.owner, now)
+        if level is None:
+            return None
+        return quantity_of(level.used), None if level.limit is None else quantity_of(level.limit)
 
 
 def _there_or_not(asked: Asked, given: Gives) -> QuotaAnswer:
@@ -360,14 +406,14 @@ def _there_or_not(asked: Asked, given: Gives) -> QuotaAnswer:
 
 def _level_change(crossing: Crossing, zone: str) -> LevelChange:
     return LevelChange(
-        kind="exhausted",
+        kind="exhausted" if crossing.level == EXHAUSTED else "negative",
         scope="customer",
         owner=crossing.customer,
         customer=crossing.customer,
         feature=crossing.feature,
         window_start=crossing.window_start,
         window_end=window_at(MONTH, crossing.window_start, zone)[1],
-        level="100%",
+        level=crossing.level,
         limit=crossing.limit,
         used=crossing.used,
         arm=0,

@@ -25,9 +25,10 @@ import polars as pl
 
 from rating.batch_checks import answered
 from rating.core.periods import month_edges, month_of
-from rating.core.quota.answer import QuotaAnswer
+from rating.core.quota.answer import EXACT, QuotaAnswer
 from rating.core.quota.comparing import COMPARED, COUNTER, compared
 from rating.core.quota.counting import COUNTED_SUM, Crossing, counted_sums
+from rating.core.quota.levels import EXHAUSTED, NEGATIVE
 from rating.core.quota.seam import RESERVED, CustomerState, Hold
 from rating.counters import Counters, Rows, Units, counted, quantity, units_of
 from rating.holds import Holds, slice_of
@@ -42,6 +43,7 @@ ReadUsage = Callable[[datetime | None], tuple[pl.LazyFrame, int]]
 NOBODY = -1
 """The row of a subject that no customer has."""
 _NOTHING = Decimal(0)
+_UNIT = Decimal(1).scaleb(-9)  # the smallest quantity
 LOOKED_BACK = timedelta(days=2)
 STANDINGS_MAX = 1 << 17
 """So many subjects and features are checked in a microsecond; the others take ten."""
@@ -57,10 +59,11 @@ class LiveQuota:
         self._lock = RLock()
         self._terms: Terms | None = None
         self._forget()
-        self._crossed: set[tuple[str, str, datetime, Decimal]] = set()
+        self._crossed: dict[Window, set[tuple[Decimal, str]]] = {}  # limits and levels
         self._counted_sequence = 0  # by the rebuild
         self._last_sequence = 0  # as of now
         self._since: datetime | None = None
+        self.has_fallen = False  # whether any counter has, since that was set to false
         self._holds: Holds[Window] = Holds()
         self._states: dict[str, list[CustomerState]] = {}
 
@@ -77,7 +80,7 @@ class LiveQuota:
         that is open at `now` or was LOOKED_BACK before, so that what was reached just before a stop is found."""
         with self._lock:
             self._forget()
-            self._terms, self._crossed = terms, set()
+            self._terms, self._crossed = terms, {}
             self._counters = {feature: Counters() for feature in terms.features}
             self._since = None if now is None else _earliest_start(terms, now - LOOKED_BACK)
             usage, self._counted_sequence = self._read_usage(self._since)
@@ -259,6 +262,29 @@ class LiveQuota:
                 return state if state.state == "suspended" else None
         return None
 
+    def level(self, subject: str, feature: str, now: datetime) -> tuple[Decimal, Decimal] | None:
+        """What the customer of a subject has used of a feature, and its limit; null: no plan entitles it now."""
+        with self._lock:
+            found = self._terms.subjects.find(subject) if self._terms else None
+            if self._terms is None or found is None:
+                return None
+            customer, zone = found
+            limit = self._terms.limit(customer, feature, now)
+            if limit is None:
+                return None
+            row = self._row(self._terms, customer, _month_start(now, zone))
+            return self._counters[feature].value(row), limit
+
+    def expect_again(self, window: Window) -> None:
+        """Report levels of a window again when usage reaches them again."""
+        customer, feature, start = window
+        with self._lock:
+            self._crossed.pop(window, None)
+            row = self._row_of.get((customer, start))
+            if row is not None and self._terms is not None:
+                lowest = self._terms.lowest_limits(customer).get(feature)
+                self._counters[feature].put_threshold(row, lowest)
+
     def counters(self) -> dict[Window, Decimal]:
         """A copy of every counter, for comparison with a metering query."""
         with self._lock:
@@ -361,27 +387,29 @@ class LiveQuota:
         for added in additions:
             counters = self._counters[added.feature]
             counters.add(added.rows, added.units)
-            reached += [
-                crossed
-                for row in counters.reached(added.rows)
-                if (crossed := self._limit_reached(terms, added, row)) is not None
-            ]
+            self.has_fallen = self.has_fallen or bool((added.units < 0).any())
+            reached += [each for row in counters.reached(added.rows) for each in self._reached(terms, added, row)]
         found = [*crossings(terms, events, reached)] if reached else []
-        self._crossed.update((c.customer, c.feature, c.window_start, c.limit) for c in found)
+        for c in found:
+            self._crossed.setdefault((c.customer, c.feature, c.window_start), set()).add((c.limit, c.level))
         if found:
             self._on_crossing(found)
 
-    def _limit_reached(self, terms: Terms, added: Added, row: int) -> Reached | None:
-        """The limit that holds at the newest event of `row`, when it is reached and was not reported before."""
+    def _reached(self, terms: Terms, added: Added, row: int) -> Iterator[Reached]:
+        """The levels of the limit that holds at the newest event of `row` that are reached and were not reported
+        before."""
         customer, start = self._windows[row]
         counters, window = self._counters[added.feature], (customer, added.feature, start)
         used = counters.value(row)
         limit = terms.limit(customer, added.feature, added.latest(row))
         if limit is None or used < limit:
-            return None
-        if len(terms.agreements.of(customer)) == 1:
+            return
+        if used > limit and len(terms.agreements.of(customer)) == 1:
             counters.forget_threshold(row)  # there is no other limit to reach
-        return None if (*window, limit) in self._crossed else Reached(window, added.before(row, used), limit)
+        known = self._crossed.get(window, ())
+        for level, at in ((EXHAUSTED, limit), (NEGATIVE, EXACT.add(limit, _UNIT))):
+            if used >= at and (limit, level) not in known:
+                yield Reached(window, added.before(row, used), limit, level, at)
 
 
 @lru_cache(maxsize=1024)

@@ -39,11 +39,14 @@ class Added:
 
 @dataclass(frozen=True)
 class Reached:
-    """A counter that has reached its limit; `before` is what was used before the events at hand."""
+    """A counter that has reached a level of its limit, which is `at` so much; `before` is what was used before the
+    events at hand."""
 
     window: Window
     before: Decimal
     limit: Decimal
+    level: str
+    at: Decimal
 
 
 def crossings(terms: Terms, events: Usage, reached: Sequence[Reached]) -> Iterator[Crossing]:
@@ -52,8 +55,9 @@ def crossings(terms: Terms, events: Usage, reached: Sequence[Reached]) -> Iterat
     payers = terms.payers.filter(pl.col("customer").is_in(customers))
     features = {feature: terms.features[feature] for feature in {each.window[1] for each in reached}}
     usage = counted_usage(events.lazy(), features, payers, terms.time_zones)
-    for each in sorted(reached, key=lambda each: each.window):
+    for each in sorted(reached, key=lambda each: (each.window, each.at)):
         here = usage.filter(**dict(zip(("customer", "feature", "window_start"), each.window, strict=True)))
-        found = crossing_event(here, each.before, each.limit)
+        found = crossing_event(here, each.before, each.at)
         if found is not None:
-            yield Crossing(*each.window, each.limit, found["used"], found["source"], found["id"], found["time"])
+            event = found["used"], found["source"], found["id"], found["time"]
+            yield Crossing(*each.window, each.limit, *event, each.level)

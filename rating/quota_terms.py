@@ -1,7 +1,7 @@
 """What quotas are judged by, in two parts: what a hard limit of calendar months says, which live_quota.py counts for
 millions, and everything else, by account."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -96,6 +96,20 @@ class QuotaTerms:
             return None
         begun: list[datetime] = [*self.grants["effective_at"], now]
         return min(begun) - max((days for days in longest if days is not None), default=31 * _DAY) - 2 * _DAY
+
+    @cached_property
+    def expiring_within(self) -> Mapping[str, timedelta]:
+        """How long before it ends it is told of a grant, by feature; features of which it is not are not there."""
+        days = self.book.feature_rules.select("feature", "expiring_days").iter_rows()
+        return {feature: timedelta(days=count) for feature, count in days if count and feature in self.meters}
+
+    @cached_property
+    def expiring_customers(self) -> Sequence[str]:
+        """The customers of whom anything may end: of whom something was granted, or whose plans grant or roll over."""
+        granted = set(self.grants["customer"])
+        plans = {plan for _, plan in self._plan_gives}
+        plans |= {plan for of in self.gives.values() for plan, one in of.items() if one.rollover is not None}
+        return sorted(granted | {key for key, agreed in self._agreed.items() if any(a.plan in plans for a in agreed)})
 
     def customer_of(self, subject: str) -> str | None:
         """Who pays for a subject."""

@@ -5,7 +5,7 @@ Beginning and ending one is a signal too, in the same transaction: whoever reads
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Literal
@@ -33,12 +33,17 @@ class RecordedState(CustomerState):
     ended_because: str | None = None
 
 
+Obey = Callable[[Sequence[CustomerState]], None]
+"""Let checks obey these states, all that are in force. It is called before they are committed, so that who reads of a
+state finds it obeyed; where the commit fails, those in force before are to be obeyed again."""
+
+
 @dataclass(frozen=True)
 class CustomerStates:
     engine: Engine
     now: Now
 
-    def begin(self, state: CustomerState) -> RecordedState:
+    def begin(self, state: CustomerState, obey: Obey) -> RecordedState:
         """Record a state that somebody asked for; the same again is answered as it is. Raises NotFound and IdTaken."""
         with writing(self.engine) as connection:
             found = _get(connection, state.id)
@@ -46,12 +51,13 @@ class CustomerStates:
                 if connection.scalar(select(customers.c.key).where(customers.c.key == state.customer)) is None:
                     raise NotFound("customer", state.customer)
                 insert_signals(connection, begin_states(connection, [state], self.now()))
+                obey(states_in_force(connection))
                 return RecordedState(**_values(state))
         if _asked(found) != _asked(state):
             raise IdTaken([f"state {state.id!r} is there already, and is another one; take another id"])
         return found
 
-    def end(self, customer: str, key: str) -> RecordedState:
+    def end(self, customer: str, key: str, obey: Obey) -> RecordedState:
         """End a state because somebody asks for it; one that has ended stays as it is. Raises NotFound."""
         with writing(self.engine) as connection:
             found = _get(connection, key)
@@ -59,9 +65,10 @@ class CustomerStates:
                 raise NotFound(f"state of customer {customer!r} called", key)
             if found.ended_at is None:
                 insert_signals(connection, end_states(connection, [found], self.now(), "asked"))
+                obey(states_in_force(connection))
         return self.get(key)
 
-    def end_due(self) -> int:
+    def end_due(self, obey: Obey) -> int:
         """End the states whose time is over: how many."""
         due = _in_force().where(customer_states.c.until <= self.now())
         with reading(self.engine) as connection:
@@ -70,6 +77,7 @@ class CustomerStates:
         with writing(self.engine) as connection:
             found = _states(connection, due)
             insert_signals(connection, end_states(connection, found, self.now(), "until"))
+            obey(states_in_force(connection))
         return len(found)
 
     def get(self, key: str) -> RecordedState:
@@ -83,7 +91,7 @@ class CustomerStates:
     def in_force(self) -> list[RecordedState]:
         """The states of all customers that have not ended, the newest first."""
         with reading(self.engine) as connection:
-            return _states(connection, _in_force().order_by(customer_states.c.since.desc(), customer_states.c.id))
+            return states_in_force(connection)
 
     def of_customer(self, customer: str, *, after: str | None, limit: int) -> list[RecordedState]:
         """The states of a customer by id, also those that have ended. Raises NotFound."""
@@ -118,9 +126,18 @@ def end_states(
     return [_signal("customer.resumed", state, now, {"because": because}) for state in states]
 
 
-def states_of_account(connection: Connection, scope: str, owner: str, feature: str) -> list[RecordedState]:
-    """The states in force that a signal of this quota led to, and that last until it is restored."""
+def states_in_force(connection: Connection) -> list[RecordedState]:
+    """The states of all customers that have not ended, the newest first."""
+    return _states(connection, _in_force().order_by(customer_states.c.since.desc(), customer_states.c.id))
+
+
+def states_of_account(
+    connection: Connection, scope: str, owner: str, feature: str, of_type: str | None = None
+) -> list[RecordedState]:
+    """The states in force that a signal of this quota (and type) led to, and that last until it is restored."""
     led = select(signals.c.id).where(signals.c.scope == scope, signals.c.owner == owner, signals.c.feature == feature)
+    if of_type is not None:
+        led = led.where(signals.c.type == of_type)
     ends = customer_states.c.until.is_not(None)
     return _states(connection, _in_force().where(customer_states.c.signal.in_(led), ends))
 

@@ -16,10 +16,10 @@ from store.customers import Customers
 from store.database import check, checkpoint, connect, disconnect, sqlite_path, writing
 from store.durability import OnFailed
 from store.errors import DatabaseUnavailable
-from store.expiring import ExpiringGrants
 from store.leases import Leases
 from store.migrate import upgrade
 from store.outbox import OutboxRecords
+from store.pruning import Pruning
 from store.quota_grants import QuotaGrants
 from store.quota_overrides import QuotaOverrides
 from store.rewriting import mark_clean_end, rewrite_after_unclean_end
@@ -46,7 +46,7 @@ class Store:
     outbox: OutboxRecords
     customer_states: CustomerStates
     webhooks: Webhooks
-    expiring: ExpiringGrants
+    pruning: Pruning
     backfills: Backfills
     credits: CreditRecords
     quota_grants: QuotaGrants
@@ -101,7 +101,7 @@ def open_store(url: str, *, on_failed: OnFailed | None = None, disk: Disk | None
         outbox=OutboxRecords(engine),
         customer_states=CustomerStates(engine, now),
         webhooks=Webhooks(engine, now),
-        expiring=ExpiringGrants(engine),
+        pruning=Pruning(engine),
         backfills=Backfills(engine),
         credits=CreditRecords(engine, now),
         quota_grants=QuotaGrants(engine, now),

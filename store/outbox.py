@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine, delete, insert, select
 
-from rating.core.quota.seam import CustomerState
-from store.customer_states import Because, begin_states, end_states, states_of_account
-from store.database import reading, writing
-from store.quota_tables import open_levels
-from store.signals import Signal, insert_signals, unknown_signals
+from rating.core.quota.seam import CustomerState, LevelName
+from store.customer_states import Because, Obey, begin_states, end_states, states_in_force, states_of_account
+from store.database import reading, upsert, writing
+from store.quota_tables import level_arms, open_levels
+from store.signals import SIGNAL_COLUMNS, RecordedSignal, Signal, insert_signals, unknown_signals
+from store.tables import signals
 
 
 class Account(NamedTuple):
@@ -37,10 +38,14 @@ class OpenLevel:
 
 @dataclass(frozen=True)
 class Restored:
-    """There is room again: the levels of the account are closed, and the states that they led to end."""
+    """There is room again: the levels of the account are closed, and the states that they led to end. With `kind` only
+    those of that kind. `again` are the levels that are another crossing when they are reached again in their window."""
 
     account: Account
     because: Because
+    kind: str | None = None
+    again: tuple[LevelName, ...] = ()
+    window_end: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -57,8 +62,8 @@ class Raised:
 class OutboxRecords:
     engine: Engine
 
-    def record(self, raised: Sequence[Raised], now: datetime) -> bool:
-        """Record those that are not there yet, in their order. Whether a state has begun or ended."""
+    def record(self, raised: Sequence[Raised], now: datetime, obey: Obey) -> None:
+        """Record those that are not there yet, in their order; `obey` is told of states where one begins or ends."""
         by_id = {each.signal.id: each for each in reversed(raised)}
         with writing(self.engine) as connection:
             new = [by_id[signal.id] for signal in unknown_signals(connection, [each.signal for each in raised])]
@@ -71,15 +76,33 @@ class OutboxRecords:
                 told += [each.signal, *more]
                 count += len(more)
             insert_signals(connection, told)
-        return count > 0
+            if count:
+                obey(states_in_force(connection))
 
-    def open_levels(self, now: datetime) -> list[str]:
-        """The keys of levels that were raised and not restored; those that went with their window are forgotten."""
-        over = delete(open_levels).where(open_levels.c.kind != "exhausted", open_levels.c.window_end <= now)
+    def open_levels(self, now: datetime) -> list[RecordedSignal]:
+        """The signals of levels that were raised and not restored, the oldest first; those that went with their window
+        are forgotten."""
+        over = open_levels.c.kind.not_in(_TOLD) & (open_levels.c.window_end <= now)
+        gone = open_levels.c.signal.not_in(select(signals.c.id))
         with writing(self.engine) as connection:
-            connection.execute(over)
+            connection.execute(delete(open_levels).where(over | gone))
+        query = select(*SIGNAL_COLUMNS).join(open_levels, open_levels.c.signal == signals.c.id)
         with reading(self.engine) as connection:
-            return list(connection.scalars(select(open_levels.c.key).order_by(open_levels.c.key)))
+            return [RecordedSignal(**row) for row in connection.execute(query.order_by(signals.c.sequence)).mappings()]
+
+    def arms(self, now: datetime) -> dict[LevelName, int]:
+        """How often levels were restored in windows that are not over; those of others are forgotten."""
+        with writing(self.engine) as connection:
+            connection.execute(delete(level_arms).where(level_arms.c.window_end <= now))
+        with reading(self.engine) as connection:
+            return {
+                LevelName(row.scope, row.owner, row.feature, _instant(row.window), row.level): row.arm
+                for row in connection.execute(select(level_arms))
+            }
+
+
+_TOLD = ("exhausted", "negative")
+"""The kinds of levels whose end is told."""
 
 
 def _consequences(connection: Connection, raised: Raised, now: datetime) -> list[Signal]:
@@ -91,6 +114,25 @@ def _consequences(connection: Connection, raised: Raised, now: datetime) -> list
         connection.execute(insert(open_levels).values(**vars(raised.opens), **of_signal, **account))
     if raised.restores is not None:
         account = raised.restores.account._asdict()
-        connection.execute(delete(open_levels).where(*(open_levels.c[name] == v for name, v in account.items())))
-        found += end_states(connection, states_of_account(connection, **account), now, raised.restores.because)
+        kind = raised.restores.kind
+        closed = [open_levels.c[name] == value for name, value in account.items()]
+        closed += [] if kind is None else [open_levels.c.kind == kind]
+        connection.execute(delete(open_levels).where(*closed))
+        for name in raised.restores.again:
+            _rearm(connection, name, raised.restores.window_end)
+        of_type = None if kind is None else f"quota.{kind}"
+        ending = states_of_account(connection, **account, of_type=of_type)
+        found += end_states(connection, ending, now, raised.restores.because)
     return [*found, *begin_states(connection, raised.begins, now)]
+
+
+def _rearm(connection: Connection, name: LevelName, window_end: datetime | None) -> None:
+    window = "" if name.window_start is None else name.window_start.isoformat()
+    key = {"scope": name.scope, "owner": name.owner, "feature": name.feature, "window": window, "level": name.level}
+    is_it = [level_arms.c[column] == value for column, value in key.items()]
+    arm = connection.scalar(select(level_arms.c.arm).where(*is_it)) or 0
+    upsert(connection, level_arms, [{**key, "arm": arm + 1, "window_end": window_end}])
+
+
+def _instant(text: str) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

@@ -149,6 +149,28 @@ open_levels = Table(
 )
 """One row is a level that was raised and not restored yet: `key` is that of the signal that raised it."""
 
+level_arms = Table(
+    "level_arms",
+    metadata,
+    Column("scope", String, primary_key=True),
+    Column("owner", String, primary_key=True),
+    Column("feature", String, primary_key=True),
+    Column("window", String, primary_key=True),
+    Column("level", String, primary_key=True),
+    Column("arm", Integer, nullable=False),
+    Column("window_end", Instant),
+)
+"""One row is how often a level was restored in a window, which is called by its start, so that to reach it again is
+another crossing. An empty `window` has no start."""
+
+signal_cursors = Table(
+    "signal_cursors",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("cursor", BigInteger, nullable=False),
+)
+"""One row is another way out for signals: those up to the sequence `cursor` were passed on."""
+
 customer_states = Table(
     "customer_states",
     metadata,

@@ -5,9 +5,10 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine, func, insert, select, update
 
 from store.database import chunks, insert_new, reading, writing
+from store.quota_tables import signal_cursors
 from store.tables import signals
 
 
@@ -57,7 +58,7 @@ class Signals:
 
     def after(self, sequence: int, *, limit: int, selected: Selection = ALL) -> list[RecordedSignal]:
         """The selected signals behind `sequence` (0: from the first), oldest first."""
-        query = select(*_COLUMNS).where(signals.c.sequence > sequence).order_by(signals.c.sequence).limit(limit)
+        query = select(*SIGNAL_COLUMNS).where(signals.c.sequence > sequence).order_by(signals.c.sequence).limit(limit)
         if selected.types:
             query = query.where(signals.c.type.in_(selected.types))
         if selected.customers:
@@ -67,16 +68,30 @@ class Signals:
 
     def numbered(self, sequences: Sequence[int]) -> list[RecordedSignal]:
         """The signals with these sequences, oldest first."""
-        query = select(*_COLUMNS).where(signals.c.sequence.in_(sequences)).order_by(signals.c.sequence)
+        query = select(*SIGNAL_COLUMNS).where(signals.c.sequence.in_(sequences)).order_by(signals.c.sequence)
         with reading(self.engine) as connection:
             return [RecordedSignal(**row) for row in connection.execute(query).mappings()]
+
+    def cursor(self, name: str) -> int:
+        """How far signals were passed on by a way out; one that is new begins behind the newest."""
+        with writing(self.engine) as connection:
+            found = connection.scalar(select(signal_cursors.c.cursor).where(signal_cursors.c.name == name))
+            if found is None:
+                found = connection.scalar(select(func.max(signals.c.sequence))) or 0
+                connection.execute(insert(signal_cursors).values(name=name, cursor=found))
+        return found
+
+    def passed_on(self, name: str, cursor: int) -> None:
+        """Note how far."""
+        with writing(self.engine) as connection:
+            connection.execute(update(signal_cursors).where(signal_cursors.c.name == name).values(cursor=cursor))
 
     def last_sequence(self) -> int:
         with reading(self.engine) as connection:
             return connection.scalar(select(func.max(signals.c.sequence))) or 0
 
 
-_COLUMNS = [signals.c[field.name] for field in fields(RecordedSignal)]
+SIGNAL_COLUMNS = [signals.c[field.name] for field in fields(RecordedSignal)]
 
 
 def insert_signals(connection: Connection, given: Sequence[Signal]) -> None:

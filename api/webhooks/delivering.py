@@ -15,8 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from queue import SimpleQueue
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 
+from api.pruning import Pruner
 from api.signal_json import signal_json
 from api.webhooks.lines import Lines
 from api.webhooks.schedule import pause
@@ -73,10 +74,17 @@ class Deliverer:
     """Delivers from `start` to `close`; other methods may be called from any thread, at any time."""
 
     def __init__(
-        self, store: Store, sender: Sender, now: Now, limits: Limits, chance: Callable[[], float] = random.random
+        self,
+        store: Store,
+        sender: Sender,
+        now: Now,
+        limits: Limits,
+        chance: Callable[[], float] = random.random,
+        pruner: Pruner | None = None,
     ) -> None:
+        """`pruner` has its turn where there is nothing to deliver."""
         self._store, self._sender, self._now = store, sender, now
-        self._limits, self._chance = limits, chance
+        self._limits, self._chance, self._pruner = limits, chance, pruner
         self._channels: dict[str, _Channel] = {}
         self._work: SimpleQueue[tuple[Endpoint, Delivery] | None] = SimpleQueue()
         self._results: SimpleQueue[_Result] = SimpleQueue()
@@ -84,13 +92,15 @@ class Deliverer:
         self._marked_at = 0.0
         self.outcomes = dict.fromkeys(OUTCOMES, 0)  # of tries, since the start
         self._on_their_way = 0
-        self._woken, self._changed, self._ending = Event(), Event(), Event()
+        self._woken, self._ending = Event(), Event()
+        self._lock = Lock()
+        self._changed: set[str] = set()  # endpoints to be read again
+        self._all_changed = True
         self._threads: list[Thread] = []
 
     def start(self) -> None:
         """Begin to deliver; once."""
         assert not self._threads
-        self._changed.set()
         self._woken.set()
         self._threads = [Thread(target=self._run, name="webhooks", daemon=True)]
         self._threads += [Thread(target=self._send, name=f"webhooks-{n}", daemon=True) for n in range(THREADS)]
@@ -101,9 +111,13 @@ class Deliverer:
         """There are new signals."""
         self._woken.set()
 
-    def changed(self) -> None:
-        """Endpoints, or what waits for them, are not what they were."""
-        self._changed.set()
+    def changed(self, endpoint: str | None = None) -> None:
+        """An endpoint, or what waits for it, is not what it was; null: any may be."""
+        with self._lock:
+            if endpoint is None:
+                self._all_changed = True
+            else:
+                self._changed.add(endpoint)
         self._woken.set()
 
     def close(self) -> None:
@@ -130,33 +144,44 @@ class Deliverer:
 
     def _step(self) -> None:
         self._settle()
-        if self._changed.is_set():
+        with self._lock:
+            changed = None if self._all_changed else self._changed
+            self._changed, self._all_changed = set(), False
+        if changed is None or changed:
             self._mark()
-            self._changed.clear()
-            self._load()
+            self._load(changed)
         elif time.monotonic() - self._marked_at >= MARK_SECONDS:
             self._mark()
         self._fan_out()
         self._dispatch()
+        if self._pruner is not None and not self._on_their_way:
+            self._pruner.step()
 
     def _idle_seconds(self) -> float:
         """Until there is something to do, as far as is known."""
         if self._marks:
             return max(self._marked_at + MARK_SECONDS - time.monotonic(), 0.0)
         due = [c.lines.next_at for c in self._channels.values() if c.takes and c.lines.next_at is not None]
-        if not due or self._on_their_way >= THREADS:
-            return LOOK_SECONDS
-        return min(max((min(due) - self._now()).total_seconds(), 0.0), LOOK_SECONDS)
+        waits = [LOOK_SECONDS]
+        if due and self._on_their_way < THREADS:
+            waits.append((min(due) - self._now()).total_seconds())
+        if self._pruner is not None and not self._on_their_way:
+            waits.append(self._pruner.next_at - time.monotonic())
+        return max(min(waits), 0.0)
 
-    def _load(self) -> None:
-        """Endpoints and what waits for them, as the store has them; what is on its way stays so."""
-        before, self._channels = self._channels, {}
-        for endpoint in self._store.webhooks.all():
-            known = before.get(endpoint.id)
+    def _load(self, changed: set[str] | None) -> None:
+        """Endpoints and what waits for them, as the store has them, null: all; what is on its way stays so."""
+        before, there = self._channels, {endpoint.id: endpoint for endpoint in self._store.webhooks.all()}
+        self._channels = {}
+        for key, endpoint in there.items():
+            known = before.get(key)
+            if known is not None and changed is not None and key not in changed:
+                self._channels[key] = known
+                continue
             busy = known.lines.on_their_way if known is not None else ()
-            waiting = self._store.webhooks.waiting(endpoint.id) if endpoint.state == "active" else ()
+            waiting = self._store.webhooks.waiting(key) if endpoint.state == "active" else ()
             failing = known is not None and known.is_failing
-            self._channels[endpoint.id] = _Channel(endpoint, Lines(waiting, busy), failing)
+            self._channels[key] = _Channel(endpoint, Lines(waiting, busy), failing)
 
     def _fan_out(self) -> None:
         """Turn new signals into deliveries, as far as there is room."""
@@ -171,8 +196,9 @@ class Deliverer:
             for key, fanned in made.items():
                 active[key].lines.add(fanned.deliveries)
                 active[key].endpoint = replace(active[key].endpoint, cursor=fanned.cursor)
-            if len(made) < len(rooms):  # one is gone, or not active any more
-                self.changed()
+            for key in rooms.keys() - made.keys():  # it is gone, or not active any more
+                self.changed(key)
+            if len(made) < len(rooms):
                 return
 
     def _dispatch(self) -> None:

@@ -40,7 +40,7 @@ class EndpointService:
             key, url, tuple(types), tuple(customers), new_secret(), None, None, "active", None, 0, self.now()
         )
         self.records.add(made)
-        self.deliverer.changed()
+        self.deliverer.changed(key)
         return self.records.get(key)
 
     def change(
@@ -62,20 +62,20 @@ class EndpointService:
         }
         values = {name: value for name, value in given.items() if value is not None}
         changed = self.records.change(key, **values, **({"reason": None} if state is not None else {}))
-        self.deliverer.changed()
+        self.deliverer.changed(key)
         return changed
 
     def remove(self, key: str) -> None:
         """Raises NotFound."""
         self.records.remove(key)
-        self.deliverer.changed()
+        self.deliverer.changed(key)
 
     def rotate(self, key: str, hours: int) -> Endpoint:
         """Another secret; the one of before signs too, for so many hours. Raises NotFound."""
         until = self.now() + timedelta(hours=hours)
         before = self.records.get(key).secret
         changed = self.records.change(key, secret=new_secret(), secret_before=before, secret_before_until=until)
-        self.deliverer.changed()
+        self.deliverer.changed(key)
         return changed
 
     def test(self, key: str) -> Sent:
@@ -87,13 +87,13 @@ class EndpointService:
     def replay(self, key: str, after: int, until: int | None) -> Replayed:
         """Deliver again what is behind sequence `after`. Raises NotFound."""
         replayed = self.records.replay(key, after, until, self.waiting_max)
-        self.deliverer.changed()
+        self.deliverer.changed(key)
         return replayed
 
     def replay_dead(self, key: str) -> Replayed:
         """Deliver again what was given up. Raises NotFound."""
         replayed = self.records.replay_dead(key, self.waiting_max)
-        self.deliverer.changed()
+        self.deliverer.changed(key)
         return replayed
 
     def _check(self, url: str) -> None:

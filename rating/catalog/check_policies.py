@@ -24,7 +24,7 @@ def check_policies(catalog: Catalog, left_out: LeftOut) -> Iterator[Problem]:
                 cure = "Name one of the plan's entitlements that has a limit."
                 yield Problem(f"{path}.feature", show(policy.feature), "The plan gives no limit of this feature.", cure)
             else:
-                yield from _check_level(path, policy, entitlement)
+                yield from _check_level(path, policy, entitlement, catalog)
 
 
 def _check_action(path: str, policy: Policy, catalog: Catalog, left_out: LeftOut) -> Iterator[Problem]:
@@ -37,14 +37,17 @@ def _check_action(path: str, policy: Policy, catalog: Catalog, left_out: LeftOut
         yield left_out.unknown(f"{path}.do.restrict", "plan", plan, catalog.plans)
 
 
-def _check_level(path: str, policy: Policy, entitlement: Entitlement) -> Iterator[Problem]:
-    if policy.on == "exhausted" and policy.at is not None:
-        message = "Exhausted is at 100% of the limit."
+def _check_level(path: str, policy: Policy, entitlement: Entitlement, catalog: Catalog) -> Iterator[Problem]:
+    if policy.on != "threshold" and policy.at is not None:
+        message = f"Only a threshold is at a level, and this is on `{policy.on}`."
         yield Problem(f"{path}.at", show(policy.at), message, "Remove it, or write `on: threshold`.")
+    elif policy.on == "anomaly" and catalog.features[policy.feature].anomaly is None:
+        message = f"The feature `{policy.feature}` does not say what an anomaly is, so nothing would happen."
+        yield Problem(f"{path}.on", "anomaly", message, "Add `anomaly` to the feature.")
     elif policy.on == "threshold" and policy.at is None:
         cure = f"Add `at`: {listed(entitlement.thresholds)}." if entitlement.thresholds else "Add `thresholds` to it."
         yield Problem(f"{path}.at", "", "Which threshold is missing.", cure)
-    elif policy.level not in (*entitlement.thresholds, EXHAUSTED):
+    elif policy.on == "threshold" and policy.level not in (*entitlement.thresholds, EXHAUSTED):
         message = f"The entitlement of `{policy.feature}` has no such threshold, so nothing would happen."
         yield Problem(f"{path}.at", show(policy.at), message, "Add it to `thresholds` there.")
     if policy.until == "reset" and entitlement.window.calendar == "lifetime":

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from rating.catalog.check_entitlements import check_entitlements
-from rating.catalog.check_meters import check_meters, check_priced_meters
+from rating.catalog.check_meters import check_meters, check_priced_meters, not_event_by_event
 from rating.catalog.check_plans import check_plans
 from rating.catalog.check_policies import check_policies
 from rating.catalog.check_prices import check_prices
@@ -57,3 +57,11 @@ def _check_features(catalog: Catalog, left_out: LeftOut) -> Iterator[Problem]:
         name = feature.meter
         if name is not None and name not in catalog.meters and not left_out.covers("meters", name):
             yield left_out.unknown(f"features.{key}.meter", "meter", name, catalog.meters)
+        meter = catalog.meters.get(name) if name is not None else None
+        if feature.anomaly is not None and name is None:
+            message = f"What is usual is worked out of usage, and the feature `{key}` has no meter."
+            yield Problem(f"features.{key}.anomaly", "", message, "Add a `meter` to the feature, or remove it.")
+        elif feature.anomaly is not None and meter is not None and (why := not_event_by_event(meter)):
+            message = f"Usage is added up event by event, and the meter `{name}` {why}."
+            cure = "Let the feature name a meter that counts or sums, as it is."
+            yield Problem(f"features.{key}.anomaly", "", message, cure)

@@ -11,6 +11,7 @@ from rating.catalog.check_plans import PriceKeys
 from rating.catalog.compiling_meters import compiled_meter
 from rating.catalog.credits import credit_rows
 from rating.catalog.entitlements import entitlement_rows, grant_rows
+from rating.catalog.feature_rules import rule_rows
 from rating.catalog.frames import Row, frame_of
 from rating.catalog.literals import currency_digits
 from rating.catalog.model import Catalog, Plan
@@ -42,6 +43,7 @@ def compile_catalog(catalog: Catalog, plans: Iterable[str] = ()) -> book.PriceBo
         credits=frame_of(PLAN_CREDIT, list(_credit_rows(catalog, keys_by_plan))),
         fees=frame_of(schema.PLAN_FEE, list(_fee_rows(prices, keys_by_plan))),
         features=frame_of(schema.FEATURE, [(key, it.meter) for key, it in sorted(catalog.features.items())]),
+        feature_rules=frame_of(schema.FEATURE_RULE, list(rule_rows(catalog.features))),
         entitlements=frame_of(schema.ENTITLEMENT, list(_entitlement_rows(catalog))),
         quota_grants=frame_of(schema.PLAN_QUOTA_GRANT, list(_quota_grant_rows(catalog))),
         policies=frame_of(

@@ -13,6 +13,7 @@ from rating.catalog.canonical import canonical_document, canonical_json, content
 from rating.catalog.closing import Closing
 from rating.catalog.credits import Credit
 from rating.catalog.entitlements import SomeEntitlement
+from rating.catalog.feature_rules import Anomaly
 from rating.catalog.literals import (
     FORMAT_NUMBER,
     SECTION,
@@ -38,6 +39,10 @@ class Feature(Part):
     """The meter that says how much of it was used; a feature that is there or not, or has a value, needs none."""
     name: str | None = None
     """What people call it."""
+    expiring_days: int = Field(7, ge=0, le=365)
+    """How many days before it ends a signal says that a grant of it does; 0: none does."""
+    anomaly: Anomaly | None = None
+    """When a signal says that a subject uses far more of it than usual."""
 
 
 class Plan(Part):

@@ -41,8 +41,9 @@ class Action(Part):
 class Policy(Part):
     """What is done when usage crosses a level of a feature."""
 
-    on: Literal["exhausted", "threshold"]
-    """`exhausted`: the limit is reached; `threshold`: one of the thresholds of the entitlement."""
+    on: Literal["exhausted", "threshold", "negative", "anomaly"]
+    """`exhausted`: the limit is reached; `threshold`: one of the thresholds of the entitlement; `negative`: more is
+    used than limit and grants hold; `anomaly`: a subject uses far more than usual (see the feature)."""
     at: Threshold | None = None
     """Which threshold."""
     feature: str
@@ -57,7 +58,9 @@ class Policy(Part):
     @property
     def level(self) -> str:
         """The level at which it is done."""
-        return self.at if self.on == "threshold" and self.at is not None else EXHAUSTED
+        if self.on == "threshold" and self.at is not None:
+            return self.at
+        return self.on if self.on in ("negative", "anomaly") else EXHAUSTED
 
 
 def canonical_policy(given: dict[str, Any]) -> None:

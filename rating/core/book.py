@@ -167,6 +167,7 @@ class PriceBook:
     credits: pl.DataFrame
     fees: pl.DataFrame
     features: pl.DataFrame
+    feature_rules: pl.DataFrame
     entitlements: pl.DataFrame
     quota_grants: pl.DataFrame
     policies: pl.DataFrame

@@ -327,6 +327,18 @@ PLAN_QUOTA_GRANT = pl.Schema(
 )
 """One row is what a plan grants each of its subscriptions of a feature, beside the limit."""
 
+FEATURE_RULE = pl.Schema(
+    {
+        "feature": pl.String(),  # unique
+        "expiring_days": pl.Int32(),  # how long before it ends it is told of a grant; 0: it is not
+        "anomaly_window": pl.String(),  # hour | day, of UTC; null: nothing is told of usage far above the usual
+        "anomaly_times": QUANTITY,
+        "anomaly_days": pl.Int32(),  # of which history
+        "anomaly_at_least": QUANTITY,
+    }
+)
+"""One row is what signals tell of one feature, beside its limits."""
+
 POLICY = pl.Schema(
     {
         "plan": pl.String(),

@@ -1,5 +1,6 @@
 """States of customers: asked for over HTTP, obeyed by the next check, told as signals."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -9,6 +10,8 @@ import pytest
 
 from api.engine import Engine
 from api.settings import Settings
+from rating.core.quota.seam import CustomerState
+from store.errors import DatabaseUnavailable
 from tests.api.conftest import NOW
 from tests.api.test_quota import ask
 
@@ -89,3 +92,26 @@ def test_a_state_is_obeyed_after_a_restart(sold: httpx2.Client, engine: Engine, 
     again = Engine.open(settings, now=lambda: NOW)
     assert again.quota.check("acme", "tokens", Decimal(0), NOW).reason == "suspended"
     again.close()
+
+
+def test_who_reads_of_a_state_finds_it_obeyed_and_one_that_is_not_recorded_is_not(
+    sold: httpx2.Client, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Obeyed before the commit, and no longer when that fails."""
+    obeyed: list[tuple[str, int]] = []
+    put, away = engine.quota.put_states, [False]
+
+    def put_states(states: Sequence[CustomerState]) -> None:
+        put(states)
+        obeyed.append((ask(sold).json()["reason"], len(sold.get(STATES).json()["items"])))
+        if away[0]:
+            away[0] = False
+            raise DatabaseUnavailable("away")
+
+    monkeypatch.setattr(engine.quota, "put_states", put_states)
+    assert begin(sold, id="a").status_code == 201
+    assert obeyed[0] == ("suspended", 0)
+    sold.delete(f"{STATES}/a")
+    away[0] = True
+    assert begin(sold, id="b").status_code == 503
+    assert (ask(sold).json()["reason"], len(sold.get(STATES).json()["items"])) == ("allowed", 1)

@@ -12,17 +12,14 @@ from typing import Any
 
 import httpx2
 import pytest
-from sqlalchemy import insert
 
 from api.engine import Engine
 from api.level_signals import raised_by
 from api.outbox import Outbox
 from api.quota import QuotaService
 from rating.core.quota.seam import CustomerState, LevelChange
-from store.database import writing
 from store.errors import DatabaseUnavailable
-from store.quota_tables import quota_grants
-from tests.api.conftest import NOW
+from tests.api.conftest import CATALOG, NOW
 from tests.api.test_quota import ask, use
 
 END = datetime(2026, 11, 1, tzinfo=UTC)
@@ -164,7 +161,8 @@ def test_whom_a_person_has_let_go_on_stays_so_over_a_restart(
 ) -> None:
     monkeypatch.setattr(engine.signalling, "_policies", policy)
     use(sold, "1", 2000)
-    until(lambda: ask(sold).json()["reason"] == "suspended")
+    until(lambda: len(sold.get("/v1/customers/acme/states").json()["items"]) == 1)
+    assert ask(sold).json()["reason"] == "suspended"
     [state] = sold.get("/v1/customers/acme/states").json()["items"]
     assert sold.delete(f"/v1/customers/acme/states/{state['id'].replace('/', '%2F')}").status_code == 200
     engine.close()
@@ -177,18 +175,25 @@ def test_whom_a_person_has_let_go_on_stays_so_over_a_restart(
         again.close()
 
 
-def test_a_grant_that_ends_soon_is_told_once(sold: httpx2.Client, engine: Engine) -> None:
-    rows = [
-        ("soon", NOW + timedelta(days=7), None), ("later", NOW + timedelta(days=7, seconds=1), None),
-        ("over", NOW, None), ("voided", NOW + timedelta(days=1), NOW), ("never", None, None),
-    ]  # fmt: skip
-    given = {"customer": "acme", "feature": "tokens", "amount": Decimal(5), "priority": 1, "given": {}, "change": 1}
-    for key, end, voided in rows:
-        at = {"created_at": NOW, "effective_at": NOW, "expires_at": end, "voided_at": voided}
-        with writing(engine.store.engine) as connection:
-            connection.execute(insert(quota_grants).values(id=key, **given, **at))
+def test_what_ends_soon_is_told_once(sold: httpx2.Client, engine: Engine) -> None:
+    """7 days before, unless the feature says otherwise; of 5 with 2 used it is the 3 that are left."""
+    ends = {"soon": timedelta(days=7), "later": timedelta(days=7, seconds=1), "voided": timedelta(days=1)}
+    for key, after in ends.items():
+        lasts = {"effective_at": START.isoformat(), "expires_at": (NOW + after).isoformat()}
+        given = {"id": key, "feature": "tokens", "amount": "5", "priority": 1, **lasts}
+        assert sold.post("/v1/customers/acme/quota-grants", json=given).status_code == 201
+    assert sold.post("/v1/quota-grants/voided/void", json={}).status_code == 200
+    use(sold, "1", 2)
+    assert ask(sold).status_code == 200
     for _ in range(2):
         engine.signalling.look_for_expiring()
     [signal] = sold.get("/v1/signals").json()["items"]
-    assert (signal["type"], signal["customer"], signal["data"]["grant"]) == ("grant.expiring", "acme", "soon")
-    assert (signal["data"]["amount"], signal["data"]["expires_at"]) == ("5", "2026-10-22T12:00:00+00:00")
+    assert (signal["type"], signal["customer"], signal["scope"]) == ("grant.expiring", "acme", "customer")
+    assert signal["data"] == {
+        "feature": "tokens", "grant": "soon", "amount": "5", "left": "3", "expires_at": "2026-10-22T12:00:00+00:00",
+    }  # fmt: skip
+    rules = {**CATALOG["features"]["tokens"], "expiring_days": 8}
+    assert sold.put("/v1/catalog", json={**CATALOG, "features": {"tokens": rules}}).status_code == 200
+    assert ask(sold).status_code == 200
+    engine.signalling.look_for_expiring()
+    assert [s["data"]["grant"] for s in sold.get("/v1/signals").json()["items"]] == ["soon", "later"]

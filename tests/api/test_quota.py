@@ -111,14 +111,15 @@ def test_usage_of_another_month_does_not_count(sold: httpx2.Client) -> None:
     assert ask(sold).json()["used"] == "1"
 
 
-def test_a_limit_that_is_reached_raises_one_signal(sold: httpx2.Client) -> None:
+def test_a_limit_that_is_reached_raises_one_signal_and_what_is_beyond_it_another(sold: httpx2.Client) -> None:
     use(sold, "1", 1999)
     assert sold.get("/v1/signals").json() == {"items": [], "next": 0}
     use(sold, "2", 1)
     use(sold, "3", 500)
     page = sold.get("/v1/signals").json()
-    [signal] = page["items"]
-    assert (signal["type"], signal["customer"], page["next"]) == ("quota.exhausted", "acme", signal["sequence"])
+    signal, beyond = page["items"]
+    assert (beyond["type"], beyond["data"]["used"], beyond["data"]["event"]["id"]) == ("quota.negative", "2500", "3")
+    assert (signal["type"], signal["customer"], page["next"]) == ("quota.exhausted", "acme", beyond["sequence"])
     assert (signal["data"]["feature"], signal["data"]["used"], signal["data"]["limit"]) == ("tokens", "2000", "2000")
     assert signal["data"]["event"] == {"source": "gateway", "id": "2"}
     assert sold.get("/v1/signals", params={"after": page["next"]}).json() == {"items": [], "next": page["next"]}

@@ -134,16 +134,17 @@ def test_the_crossing_names_the_event_that_reached_the_limit_and_comes_once() ->
     assert meter.crossings == []
     meter.post(event(0), event(1), event(50))
     meter.post(event(50))
-    assert [(c.id, c.used, c.limit) for c in meter.crossings] == [("3", 100, 100)]
+    crossed = [(c.level, c.id, c.used, c.limit) for c in meter.crossings]
+    assert crossed == [("100%", "3", 100, 100), ("negative", "4", 150, 100)]
 
 
 def test_a_rebuild_finds_the_same_crossing_under_the_same_key() -> None:
     meter = Meter(terms())
     meter.post(event(60), event(60))
     meter.quota.rebuild(terms())
-    first, second = meter.crossings
-    assert first.key == second.key
-    assert (first.id, second.id) == ("1", "1")
+    before, after = meter.crossings[:2], meter.crossings[2:]
+    assert before == after
+    assert [(c.level, c.id) for c in before] == [("100%", "1"), ("negative", "1")]
 
 
 def test_another_limit_is_another_crossing() -> None:
@@ -151,7 +152,7 @@ def test_another_limit_is_another_crossing() -> None:
     meter.post(event(150))
     meter.quota.rebuild(terms(plan="large"))
     meter.post(event(100_000))
-    assert len({c.key for c in meter.crossings}) == 2
+    assert len({(c.limit, c.level) for c in meter.crossings}) == len(meter.crossings) == 4
     assert meter.used() == 100_150
 
 
@@ -187,7 +188,7 @@ def test_events_of_a_month_that_a_rebuild_leaves_out_are_counted_though_it_has_r
     meter.events.append(event(150))
     meter.quota.rebuild(terms(), OCTOBER + timedelta(days=60))
     meter.quota.count(meter.frame(0).collect())
-    assert [(crossing.id, crossing.used) for crossing in meter.crossings] == [("0", 150)]
+    assert {(crossing.id, crossing.used) for crossing in meter.crossings} == {("0", 150)}
     assert meter.used() == 150
 
 
@@ -267,9 +268,10 @@ def test_counters_equal_a_metering_query_however_the_events_were_grouped(
 
 
 @given(amounts=st.lists(st.integers(0, 40), max_size=12), cut=st.integers(0, 12))
-def test_one_crossing_at_the_first_event_that_reaches_the_limit(amounts: list[int], cut: int) -> None:
+def test_one_crossing_at_the_first_event_that_reaches_the_limit_and_one_beyond_it(amounts: list[int], cut: int) -> None:
     meter = Meter(terms())
     meter.post(*(event(n) for n in amounts[:cut]))
     meter.post(*(event(n) for n in amounts[cut:]))
-    reached = [i for i in range(len(amounts)) if sum(amounts[: i + 1]) >= 100]
-    assert [c.id for c in meter.crossings] == [str(i) for i in reached[:1]]
+    for level, at in (("100%", 100), ("negative", 101)):
+        reached = [i for i in range(len(amounts)) if sum(amounts[: i + 1]) >= at]
+        assert [c.id for c in meter.crossings if c.level == level] == [str(i) for i in reached[:1]]

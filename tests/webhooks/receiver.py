@@ -34,7 +34,8 @@ class Came:
 @dataclass
 class Receiver:
     """`behave` says how the request of an id is answered: ok, 500, 404, 410, reset, redirect, hang, drip, huge, repeat
-    (taken, but the answer is lost) or garbage."""
+    (taken, but the answer is lost), half (taken, and closed in the middle of the answer), half head (closed before its
+    status was said) or garbage."""
 
     url: str
     behave: Callable[[str], str] = lambda _: "ok"
@@ -47,7 +48,7 @@ class Receiver:
         """What it has taken in, in its order, each once: a receiver knows an id that it has."""
         first: dict[str, Came] = {}
         for came in self.came:
-            if came.behaviour in ("ok", "repeat", "huge"):
+            if came.behaviour in ("ok", "repeat", "huge", "half"):
                 first.setdefault(came.id, came)
         return list(first.values())
 
@@ -106,6 +107,12 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(HANG_SECONDS)
         elif behaviour == "garbage":
             self.wfile.write(b"hello\r\n\r\n")
+        elif behaviour == "half":
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nthank")
+            self.connection.close()
+        elif behaviour == "half head":
+            self.wfile.write(b"HTTP/1.1 2")
+            self.connection.close()
         elif behaviour == "drip":
             self._drip()
         elif behaviour == "redirect":

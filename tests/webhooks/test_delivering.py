@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
+from api import pruning
+from api.pruning import Kept, Pruner
 from api.webhooks import delivering
 from api.webhooks.delivering import Deliverer, Limits
 from api.webhooks.endpoints import new_secret
@@ -26,7 +28,7 @@ from tests.webhooks.receiver import Receiver, receiving
 NOW = datetime(2026, 10, 15, 12, tzinfo=UTC)
 SENDER = Sender(Rules(private=True, http=True, ports=frozenset()), seconds=5, agent="test")
 IMPATIENT = replace(SENDER, seconds=0.2)
-FAULTS = ["ok", "ok", "ok", "500", "404", "reset", "redirect", "repeat", "garbage", "huge"]
+FAULTS = ["ok", "ok", "ok", "500", "404", "reset", "redirect", "repeat", "garbage", "huge", "half", "half head"]
 WAIT_SECONDS = 60.0
 
 
@@ -62,21 +64,23 @@ def add(store: Store, url: str, key: str = "e", **changes: Any) -> str:
     return secret
 
 
-def raise_signals(store: Store, count: int, customers: int = 4, start: int = 0) -> None:
-    store.signals.record(
-        [
-            Signal(f"sig_{n}", "quota.exhausted", f"customer-{n % customers}", NOW, {})
-            for n in range(start, start + count)
-        ]
-    )
+def raise_signals(store: Store, count: int, customers: int = 4, start: int = 0, type: str = "quota.exhausted") -> None:
+    numbers = range(start, start + count)
+    store.signals.record([Signal(f"sig_{n}", type, f"customer-{n % customers}", NOW, {}) for n in numbers])
 
 
 def now() -> datetime:
     return datetime.now(UTC)
 
 
-def deliverer(store: Store, sender: Sender = SENDER, waiting_max: int = 100, tries: int = 1_000) -> Deliverer:
-    return Deliverer(store, sender, now, Limits(waiting_max, tries), random.Random(1).random)
+def deliverer(
+    store: Store,
+    sender: Sender = SENDER,
+    waiting_max: int = 100,
+    tries: int = 1_000,
+    pruner: Pruner | None = None,
+) -> Deliverer:
+    return Deliverer(store, sender, now, Limits(waiting_max, tries), random.Random(1).random, pruner)
 
 
 @contextmanager
@@ -300,7 +304,8 @@ def test_no_crash_loses_a_signal_or_its_order_for_long(
     receiver.behave = lambda _: chance.choice(FAULTS)
     secret = add(store, receiver.url)
     raise_signals(store, 100, customers=chance.choice([1, 4, 100]))
-    crashes = [(chance.choice(Crashing.PLACES), chance.randint(1, 20)) for _ in range(10)]
+    places = [chance.choice(Crashing.PLACES) for _ in range(10)]
+    crashes = [(place, chance.randint(1, 4 if "mark" in place else 20)) for place in places]  # many are marked at once
     assert run_with_crashes(store, monkeypatch, crashes)
     assert {came.id for came in receiver.taken} == {f"sig_{n}" for n in range(100)}
     assert in_order(receiver)
@@ -331,6 +336,44 @@ def raise_in_spite_of_it(store: Store, pages: list[int], running: Deliverer) -> 
     running.wake()
     until(lambda: store.webhooks.get("e").cursor == 16)
     pages[0] = 1
+
+
+def test_a_change_of_one_endpoint_reads_what_waits_for_that_one_alone(
+    store: Store, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver.behave = lambda _: "500"
+    for key in ("e", "other"):
+        add(store, receiver.url, key)
+    raise_signals(store, 4)
+    read: list[str] = []
+    waiting = store.webhooks.waiting
+    monkeypatch.setattr(type(store.webhooks), "waiting", lambda _, key: read.append(key) or waiting(key))
+    with delivering_to(store) as running:
+        until(lambda: len(receiver.came) > 8)
+        assert sorted(read) == ["e", "other"]
+        store.webhooks.change("e", state="paused")
+        running.changed("e")
+        store.webhooks.change("e", state="active")
+        running.changed("e")
+        until(lambda: read[2:] in (["e"], ["e", "e"]))
+        store.webhooks.remove("other")
+        running.changed("other")
+        receiver.behave = lambda _: "ok"
+        until(lambda: is_done(store))
+    assert set(read[2:]) == {"e"}
+
+
+def test_what_was_delivered_long_ago_goes_while_nothing_is_delivered(
+    store: Store, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruning, "PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr(pruning, "REST_SECONDS", 0.02)
+    add(store, receiver.url)
+    raise_signals(store, 6, type="customer.resumed")
+    pruner = Pruner(store.pruning, Kept(30, 90), lambda: now() + timedelta(days=40), lambda: None)
+    with delivering_to(store, pruner=pruner):
+        until(lambda: len(store.signals.after(0, limit=9)) == 1)
+    assert len(receiver.taken) == 6
 
 
 def test_a_fault_of_ours_ends_no_thread(store: Store, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:

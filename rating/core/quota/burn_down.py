@@ -33,6 +33,7 @@ class Standing:
     owed: int
     window_used_before: int  # in the window, by the segments before
     order: tuple[tuple[str, int], ...]  # the grants (PLAN: the limit) and what is left of each, the first to burn first
+    rolled: int = 0  # what the window has more than its limit, from the one before
 
     @property
     def is_entitled(self) -> bool:
@@ -101,7 +102,8 @@ class _Account:
         owed = sum(amount for _, amount in self.debts)
         is_unlimited = segment.span is not None and segment.span.limit is None
         available = None if is_unlimited else sum(left for _, left in order) - owed
-        return Standing(segment, available, owed, sum(amount for _, amount in self.uses), order)
+        rolled = self.rolled if PLAN in self.lefts else 0
+        return Standing(segment, available, owed, sum(amount for _, amount in self.uses), order, rolled)
 
     def _turn(self, segment: Segment, span: Span) -> None:
         """Begin another window, where the segment is in another one."""

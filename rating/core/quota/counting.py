@@ -19,6 +19,7 @@ from rating.core.metering import metered_events
 from rating.core.money import plain
 from rating.core.periods import with_window_start
 from rating.core.quota.answer import EXACT
+from rating.core.quota.levels import EXHAUSTED
 from rating.core.schema import INSTANT, QUANTITY
 
 COUNTED_USAGE = pl.Schema(
@@ -50,7 +51,7 @@ COUNTED_SUM = pl.Schema(
 
 @dataclass(frozen=True)
 class Crossing:
-    """The event at which a customer's usage in a window reached the limit."""
+    """The event at which a customer's usage in a window reached a level: the limit, or more than that."""
 
     customer: str
     feature: str
@@ -60,6 +61,7 @@ class Crossing:
     source: str
     id: str
     time: datetime
+    level: str = EXHAUSTED
 
     @property
     def key(self) -> str:
@@ -105,9 +107,9 @@ def counted_usage(
     return windowed.select(COUNTED_USAGE.names()).sort("sequence", "feature")
 
 
-def crossing_event(counted: pl.DataFrame, before: Decimal, limit: Decimal) -> dict[str, Any] | None:
-    """The first row of `counted` (one customer, feature and window) that brings usage to `limit`, and `used` then."""
-    rest = EXACT.subtract(limit, before)
+def crossing_event(counted: pl.DataFrame, before: Decimal, at: Decimal) -> dict[str, Any] | None:
+    """The first row of `counted` (one customer, feature and window) that brings usage to `at`, and `used` then."""
+    rest = EXACT.subtract(at, before)
     running = counted.with_columns(running=pl.col("quantity").cum_sum())
     reached = running.filter(pl.col("running") >= pl.lit(rest, dtype=QUANTITY)).head(1)
     if reached.is_empty():

@@ -1,10 +1,13 @@
-"""The levels of a quota: percentages of the limit and amounts, and 100%, at which it is exhausted."""
+"""The levels of a quota: percentages of the limit and amounts, 100%, at which it is exhausted, and what is beyond it:
+the balance is negative."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 EXHAUSTED = "100%"
+NEGATIVE = "negative"
+"""The level above the limit: more is used than what limit and grants hold, by the smallest quantity there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,7 @@ def levels_of(thresholds: Sequence[str], limit: int | None) -> list[tuple[int, s
             found[-(-limit * int(threshold[:-1]) // 100)] = threshold
     if limit is not None:
         found[limit] = EXHAUSTED
+        found[limit + 1] = NEGATIVE
     return sorted(found.items())
 
 

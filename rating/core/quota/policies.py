@@ -39,7 +39,8 @@ def policies_of(rows: pl.DataFrame) -> list[Policy]:
 def states_of(policies: Iterable[Policy], plans: Collection[str], change: LevelChange) -> Iterator[CustomerState]:
     """The states that a customer on `plans` gets into by `change` of its own account. The same change leads to the same
     states, under the same ids."""
-    if change.kind not in ("threshold", "exhausted") or change.scope != "customer":
+    is_own = change.scope == "customer" or change.kind == "anomaly"  # which is that of one subject of the customer
+    if change.kind == "restored" or not is_own:
         return
     for policy in policies:
         if policy.plan in plans and (policy.feature, policy.at) == (change.feature, change.level):
@@ -50,8 +51,16 @@ def states_of(policies: Iterable[Policy], plans: Collection[str], change: LevelC
                 state=policy.state,
                 plan=policy.to_plan,
                 amount=policy.amount,
-                reason=f"{change.feature} reached {change.level} of {plain(change.limit)}",
+                reason=_reason(change),
                 since=change.at,
                 until=change.window_end if policy.until_reset else None,
                 signal=f"sig_{change.key}",
             )
+
+
+def _reason(change: LevelChange) -> str:
+    if change.kind == "anomaly":
+        return f"{change.owner} uses far more of {change.feature} than usual"
+    if change.kind == "negative":
+        return f"more than {plain(change.limit)} of {change.feature} is used"
+    return f"{change.feature} reached {change.level} of {plain(change.limit)}"

@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import polars as pl
 
@@ -48,11 +48,21 @@ class Hold:
     ends_at: datetime | None
 
 
+class LevelName(NamedTuple):
+    """A level of a quota in one window."""
+
+    scope: Scope
+    owner: str
+    feature: str
+    window_start: datetime | None
+    level: str
+
+
 @dataclass(frozen=True)
 class LevelChange:
-    """Usage that has crossed a level of a quota, or has come back below it. In the meter's unit; `level` is 80%, 5000
-    or 100%, and `source` and `id` are those of the event, where one has crossed. `arm` is how often the limit had risen
-    in the window before, so that a crossing after a top-up is another one."""
+    """Usage that has crossed a level of a quota, or has come back below it. In the meter's unit; `level` is 80%, 5000,
+    100% or negative, and `source` and `id` are those of the event, where one has crossed. `arm` is how often the level
+    was restored in the window before, so that reaching it again is another crossing."""
 
     kind: Literal["threshold", "exhausted", "restored", "negative", "anomaly"]
     scope: Scope
@@ -71,14 +81,22 @@ class LevelChange:
     because: Literal["reset", "top_up", "plan_change", "correction"] | None = None
 
     @property
+    def name(self) -> LevelName:
+        """Of what it is."""
+        return LevelName(self.scope, self.owner, self.feature, self.window_start, self.level)
+
+    @property
     def key(self) -> str:
-        """The same crossing has the same key, however often it is found; another limit is another crossing."""
+        """The same crossing has the same key, however often it is found; another limit is another crossing, but of an
+        amount, which is reached whatever the limit is, and of an anomaly, which is one in a window."""
+        is_amount = self.kind == "threshold" and not self.level.endswith("%")
+        limit = "" if is_amount or self.kind == "anomaly" else plain(self.limit)
         start = self.window_start.isoformat() if self.window_start is not None else None
         if (self.kind, self.scope, self.arm) == ("exhausted", "customer", 0):
             content = [self.customer, self.feature, start, plain(self.limit)]
         else:
             who = [self.kind, self.scope, self.owner, self.feature]
-            content = [*who, start, self.level, plain(self.limit), str(self.arm)]
+            content = [*who, start, self.level, limit, str(self.arm)]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
 
 
@@ -144,8 +162,8 @@ class Quota(Protocol):
         """All states of all customers: the next check obeys them."""
         ...
 
-    def open_levels(self, keys: Collection[str]) -> None:
-        """At the start: the levels that were raised and not restored."""
+    def open_levels(self, levels: Sequence[LevelChange], arms: Mapping[LevelName, int]) -> None:
+        """At the start: the levels that were raised and not restored, and how often any was restored in its window."""
         ...
 
     def tick(self, now: datetime) -> None:

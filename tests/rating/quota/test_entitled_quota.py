@@ -33,9 +33,10 @@ def test_each_level_that_is_crossed_is_told_once_with_the_event_that_crossed_it(
     quota.use(30, 25, 30)
     assert levels(quota) == [("threshold", "50%", "55", "1"), ("threshold", "80", "85", "2")]
     quota.use(15, 30)
-    assert levels(quota)[2:] == [("exhausted", "100%", "100", "3"), ("threshold", "120%", "130", "4")]
+    beyond = [("negative", "negative", "130", "4"), ("threshold", "120%", "130", "4")]
+    assert levels(quota)[2:] == [("exhausted", "100%", "100", "3"), *beyond]
     quota.use(5)
-    assert len(quota.changes) == 4
+    assert len(quota.changes) == 5
 
 
 def test_a_recount_finds_the_same_crossings_under_the_same_keys() -> None:

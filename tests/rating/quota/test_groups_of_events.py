@@ -24,7 +24,8 @@ def test_levels_are_crossed_by_the_same_events(amounts: list[int], sizes: list[i
             live.use(*group)
     running = [sum(amounts[: at + 1]) for at in range(len(amounts))]
     crossed = [
-        (level, next((at for at, used in enumerate(running) if used >= level), None)) for level in (25, 50, 80, 100)
+        (level, next((at for at, used in enumerate(running) if used >= level), None))
+        for level in (25, 50, 80, 100, 101)
     ]
     expected = [(str(at), Decimal(running[at])) for _, at in crossed if at is not None]
     assert [(change.id, change.used) for change in live.changes] == expected
