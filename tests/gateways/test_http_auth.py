@@ -2,15 +2,13 @@
 
 from decimal import Decimal
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2
 import pytest
-import yaml
 
 from api.gateways.http_auth import GatewayQuestion, question_of
 from store.errors import Refused
-from tests.gateways.conftest import FILES, Quotas
+from tests.gateways.conftest import Quotas
 
 ACME = {"X-Tallystick-Subject": "acme", "X-Tallystick-Feature": "requests"}
 
@@ -78,21 +76,3 @@ def test_answers_say_all_that_a_gateway_can_pass_on(quotas: Quotas) -> None:
         assert client.get("/auth?amount=2001").headers["x-quota-status"] == "402"
         assert client.get("/auth", headers={"x-tallystick-subject": ""}).status_code == 403
         assert client.get("/auth", headers={"x-tallystick-feature": ""}).status_code == 422
-
-
-def test_what_traefik_sends_by_our_file_is_answered(quotas: Quotas) -> None:
-    """Traefik itself is in none of our package sources: the file is read, and its request is made as documented."""
-    file = yaml.safe_load((FILES / "traefik.yaml").read_text())
-    middlewares = file["http"]["middlewares"]
-    assert file["http"]["routers"]["application"]["middlewares"] == ["strip", "authenticate", "quota"] == [*middlewares]
-    quota = middlewares["quota"]["forwardAuth"]
-    asked = {"subject": "X-Tallystick-Subject", "feature": "X-Tallystick-Feature", "amount": "X-Tallystick-Amount"}
-    assert middlewares["strip"]["headers"]["customRequestHeaders"] == dict.fromkeys(asked.values(), "")
-    assert middlewares["authenticate"]["forwardAuth"]["authResponseHeaders"] == [asked["subject"]]
-    address = urlsplit(quota["address"])
-    assert quota["authRequestHeaders"] == [asked["subject"]]
-    sent = {asked["subject"]: "acme", "X-Forwarded-Method": "POST", "X-Forwarded-Uri": "/hello?subject=globex"}
-    answer = httpx2.get(f"{quotas.url}{address.path}?{address.query}", headers=sent)
-    assert answer.status_code == 200
-    assert {"RateLimit", "RateLimit-Policy"} == set(quota["authResponseHeaders"])
-    assert answer.headers["ratelimit"] == '"requests";r=2000;t=1425600'
