@@ -100,7 +100,8 @@ def test_signals_name_who_reached_a_limit(run: Run, data: Path, usage: Path) -> 
     assert run("signals", "--data", data, "--json").json == {"items": [], "next": 0}
     run("ingest", usage, "--data", data)
     found = run("signals", "--data", data, "--json").json
-    assert [(s["customer"], s["data"]["used"]) for s in found["items"]] == [("acme", "1100000.5")]
+    told = [(signal["type"], signal["customer"], signal["data"]["used"]) for signal in found["items"]]
+    assert told == [(kind, "acme", "1100000.5") for kind in ("quota.exhausted", "quota.negative")]
     assert run("signals", "--after", found["next"], "--data", data, "--json").json["items"] == []
     assert "1,100,000.5" in run("signals", "--data", data).out
 
