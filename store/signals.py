@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, func, select
 
-from store.database import chunks, insert_new, reading, writing
+from store.database import chunks, insert_new, reading
 from store.tables import signals
 
 
@@ -49,11 +49,6 @@ ALL = Selection()
 @dataclass(frozen=True)
 class Signals:
     engine: Engine
-
-    def record(self, given: Sequence[Signal]) -> None:
-        """Append those that are not there yet; recording a signal again changes nothing."""
-        with writing(self.engine) as connection:
-            insert_signals(connection, given)
 
     def after(self, sequence: int, *, limit: int, selected: Selection = ALL) -> list[RecordedSignal]:
         """The selected signals behind `sequence` (0: from the first), oldest first."""

@@ -11,6 +11,7 @@ from store.customers import Customer
 from store.errors import IdTaken, NotFound
 from store.outbox import Account, OpenLevel, Raised, Restored
 from store.signals import Selection, Signal
+from tests.recording import record_signals
 
 NOW = datetime(2026, 10, 15, 12, tzinfo=UTC)
 END = datetime(2026, 11, 1, tzinfo=UTC)
@@ -87,7 +88,7 @@ def test_thresholds_go_with_their_window_and_exhausted_ones_stay_to_be_restored(
 
 
 def test_signals_are_selected_by_type_and_customer(sold: Store) -> None:
-    sold.signals.record([signal("1"), signal("2", "quota.threshold"), signal("3", customer="zeta")])
+    record_signals(sold, [signal("1"), signal("2", "quota.threshold"), signal("3", customer="zeta")])
     assert types(sold, Selection(types=["quota.threshold"])) == ["quota.threshold"]
     assert types(sold, Selection(customers=["zeta", "nobody"])) == ["quota.exhausted"]
     assert types(sold, Selection(["quota.threshold"], ["zeta"])) == []
