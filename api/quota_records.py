@@ -11,6 +11,7 @@ from api.credit_checks import out_of_bounds
 from api.quota import QuotaService
 from rating.catalog import Catalog
 from rating.core.money import plain
+from rating.core.quota.windows import WindowRule
 from rating.entitlements_at import Entitled, entitlements_at
 from rating.quota_terms import QuotaTerms
 from store import Store
@@ -19,6 +20,8 @@ from store.quota_grants import QuotaGrantRecord
 from store.quota_overrides import QuotaOverride
 
 QUANTITY_LIMIT = Decimal(10) ** 18
+GRANTS_AT_ONCE = 1000
+_DAYS = "count days or more"
 AHEAD_MAX = timedelta(days=3660)
 
 
@@ -46,7 +49,7 @@ class QuotaRecords:
         known = self._store.quota_grants.find(grant.id)
         if known is None:
             of_feature = [*_in_feature(catalog, grant.feature, needs_meter=True), *_in_windows(catalog, grant.feature)]
-            refuse([*of_feature, *_in_grant(grant)])
+            refuse([*of_feature, *self._in_overrides(grant), *_in_grant(grant)])
         made = self._store.quota_grants.add(grant)
         self._quota.terms_changed()
         return made
@@ -70,7 +73,7 @@ class QuotaRecords:
         if override.subject is not None and override.subject not in customer.subjects:
             problems.append(f"customer {override.customer!r} has no subject {override.subject!r}")
         if not problems:
-            problems += _in_kind(catalog, override.feature, is_included)
+            problems += [*_in_kind(catalog, override.feature, is_included), *self._in_short_window(override, catalog)]
         refuse(problems)
         put = self._store.quota_overrides.put(override)
         self._quota.terms_changed()
@@ -92,6 +95,47 @@ class QuotaRecords:
         refuse(too_late if asked > latest else out_of_bounds("at", at))
         inputs = self._inputs()
         return entitlements_at(inputs.terms, inputs.usage, customer, asked)
+
+    def _in_overrides(self, grant: QuotaGrantRecord) -> Iterator[str]:
+        """A short window that stands in for those of plans takes no grants either."""
+        now = self._now()
+        for one in self._store.quota_overrides.of_customer(grant.customer):
+            ends = [at for at in (one.expires_at, one.ended_at) if at is not None]
+            is_over = bool(ends) and min(ends) <= max(now, grant.effective_at)
+            if one.feature == grant.feature and one.subject is None and _is_short(one) and not is_over:
+                yield (
+                    f"an override counts {grant.feature!r} in windows shorter than a day, which take no grants: raise "
+                    "its limit, or give it another window"
+                )
+
+    def _in_short_window(self, override: QuotaOverride, catalog: Catalog) -> Iterator[str]:
+        """Nothing goes from one window into the next where these are shorter than a day."""
+        if override.subject is not None or not _is_short(override):
+            return
+        after = ""
+        while found := self._store.quota_grants.of_customer(override.customer, after=after, limit=GRANTS_AT_ONCE):
+            lasting = (g for g in found if g.feature == override.feature and _lasts(g, override.effective_at))
+            for grant in lasting:
+                grants = f"there is grant {grant.id!r}"
+                yield f"a window shorter than a day takes no grants, and {grants}: void it, or {_DAYS}"
+            after = found[-1].id
+        for key, plan in catalog.plans.items():
+            given = plan.entitlements.get(override.feature)
+            if given is not None and (given.grants or given.rollover is not None or given.overage == "carry"):
+                yield (
+                    f"plan {key!r} has grants, rollover or carried overage of {override.feature!r}, which a window "
+                    f"shorter than a day does not take: {_DAYS}"
+                )
+
+
+def _is_short(override: QuotaOverride) -> bool:
+    names = ("kind", "every", "step")
+    return override.window is not None and WindowRule(*(override.window[name] for name in names)).is_short
+
+
+def _lasts(grant: QuotaGrantRecord, at: datetime) -> bool:
+    """Whether it can be used at `at` or later."""
+    return all(end is None or end > at for end in (grant.expires_at, grant.voided_at))
 
 
 def _in_feature(catalog: Catalog, feature: str, *, needs_meter: bool) -> Iterator[str]:

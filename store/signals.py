@@ -51,11 +51,6 @@ ALL = Selection()
 class Signals:
     engine: Engine
 
-    def record(self, given: Sequence[Signal]) -> None:
-        """Append those that are not there yet; recording a signal again changes nothing."""
-        with writing(self.engine) as connection:
-            insert_signals(connection, given)
-
     def after(self, sequence: int, *, limit: int, selected: Selection = ALL) -> list[RecordedSignal]:
         """The selected signals behind `sequence` (0: from the first), oldest first."""
         query = select(*SIGNAL_COLUMNS).where(signals.c.sequence > sequence).order_by(signals.c.sequence).limit(limit)

@@ -77,10 +77,10 @@ def list_credits(engine: TheEngine, key: Customer, after: After = None, limit: L
 
 @router.post("/credits/{grant}/void", response_model=GrantOut, responses=problems(400, 404, 409, 413, 507))
 def void_credits(
-    engine: TheEngine, grant: Annotated[str, Path(description="id of a grant")], given: VoidIn
+    engine: TheEngine, grant: Annotated[str, Path(description="id of a grant")], given: VoidIn | None = None
 ) -> Response:
     """Take what is left of a grant, now or at a later instant. What it has paid stays paid."""
-    return json_response(_recorded(engine.credits.void(grant, given.at)))
+    return json_response(_recorded(engine.credits.void(grant, given.at if given is not None else None)))
 
 
 @router.post(

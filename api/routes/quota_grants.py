@@ -71,10 +71,10 @@ def list_quota_grants(engine: TheEngine, key: Customer, after: After = None, lim
 
 @router.post("/quota-grants/{grant}/void", response_model=QuotaGrantOut, responses=problems(400, 404, 409, 413, 507))
 def void_quota_grant(
-    engine: TheEngine, grant: Annotated[str, Path(description="id of a grant")], given: VoidIn
+    engine: TheEngine, grant: Annotated[str, Path(description="id of a grant")], given: VoidIn | None = None
 ) -> Response:
     """Take what is left of a grant, now or at a later instant. What it has paid stays paid."""
-    return json_response(_plain(engine.quota_records.void(grant, given.at), "given"))
+    return json_response(_plain(engine.quota_records.void(grant, given.at if given is not None else None), "given"))
 
 
 @router.put(_OVERRIDE, response_model=OverrideOut, responses=problems(400, 404, 413, 507))

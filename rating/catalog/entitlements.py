@@ -137,8 +137,7 @@ class QuotaWindow(Part):
     @property
     def is_short(self) -> bool:
         """Whether one is over within a day, or moves on in steps shorter than that."""
-        interval = self.step or self.every
-        return self.calendar == "hour" or (interval is not None and interval[-1] in "mh")
+        return self.rule().is_short
 
     def rule(self) -> WindowRule:
         """The window as the core has it."""

@@ -53,6 +53,7 @@ def test_a_void_takes_what_is_left_of_a_grant(sold: httpx2.Client) -> None:
     assert (voided.status_code, voided.json()["voided_at"]) == (200, "2026-10-15T12:00:00Z")
     assert ask(sold).json()["limit"] == "2000"
     assert sold.post("/v1/quota-grants/top-up/void", json={}).json() == voided.json()
+    assert sold.post("/v1/quota-grants/top-up/void").json() == voided.json()
     assert sold.post("/v1/quota-grants/nothing/void", json={}).status_code == 404
 
 
@@ -82,6 +83,20 @@ def test_an_override_stands_in_until_it_is_deleted(sold: httpx2.Client) -> None:
     assert ask(sold).json()["limit"] == "2000"
     assert sold.delete(path).status_code == 404
     assert [one["limit"] for one in sold.get("/v1/customers/acme/overrides").json()["items"]] == ["10", None]
+
+
+def test_a_window_shorter_than_a_day_takes_no_grants_from_an_override_either(sold: httpx2.Client) -> None:
+    path, hourly = "/v1/customers/acme/overrides/tokens", {"limit": "7", "window": "hour"}
+    assert sold.post("/v1/customers/acme/quota-grants", json=TOP_UP).status_code == 201
+    refused = sold.put(path, json=hourly)
+    assert (refused.status_code, "there is grant 'top-up'" in refused.json()["detail"]) == (422, True)
+    assert sold.put(path, json={"limit": "7", "window": "day"}).status_code == 200
+    assert sold.post("/v1/quota-grants/top-up/void").status_code == 200
+    assert sold.put(path, json=hourly).status_code == 200
+    refused = sold.post("/v1/customers/acme/quota-grants", json={**TOP_UP, "id": "again"})
+    assert (refused.status_code, "an override counts 'tokens'" in refused.json()["detail"]) == (422, True)
+    assert sold.delete(path).status_code == 200
+    assert sold.post("/v1/customers/acme/quota-grants", json={**TOP_UP, "id": "again"}).status_code == 201
 
 
 def test_a_subject_has_a_limit_of_its_own(sold: httpx2.Client) -> None:

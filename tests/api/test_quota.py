@@ -29,6 +29,7 @@ from store.signals import Signal
 from tests.api.conftest import CATALOG, NOW, event
 from tests.api.test_corrections import correct, replacement, void
 from tests.api.test_events import post
+from tests.recording import record_signals
 
 PAYERS = pl.DataFrame(schema={**SUBJECT, "time_zone": pl.String()})
 SUBSCRIPTIONS = pl.DataFrame(schema=SUBSCRIPTION)
@@ -199,7 +200,7 @@ class FullDatabase:
 
 def _record_each(engine: Engine, signals: Iterable[Signal]) -> None:
     for signal in signals:
-        engine.store.signals.record([signal])
+        record_signals(engine.store, [signal])
 
 
 def exhausted(client: httpx2.Client) -> list[dict[str, Any]]:

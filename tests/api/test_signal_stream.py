@@ -21,6 +21,7 @@ from store import open_store
 from store.signals import RecordedSignal, Signal
 from tests.api.conftest import CATALOG, NOW, event
 from tests.api.test_slow_clients import served
+from tests.recording import record_signals
 
 LIMIT = {**CATALOG["plans"]["pro"], "entitlements": {"tokens": {"limit": "10", "window": "month"}}}
 STREAM = {"accept": "text/event-stream"}
@@ -186,7 +187,7 @@ def test_a_listener_that_does_not_read_is_ended_and_goes_on_where_it_was(
     data.mkdir()
     store = open_store(Settings(data=data).database)
     filler = {"text": "x" * 4_000}
-    store.signals.record([Signal(f"sig_{number}", "filler", "acme", NOW, filler) for number in range(4_000)])
+    record_signals(store, [Signal(f"sig_{number}", "filler", "acme", NOW, filler) for number in range(4_000)])
     store.close()
     with served(data) as address:
         with socket.create_connection(address, timeout=30) as slow:

@@ -6,7 +6,7 @@ ours has not: there segments are not counted (docs/conformance.md).
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -18,10 +18,11 @@ import polars as pl
 import pytest
 
 from rating.core.credits.burning import Burnt, Opening, OpeningInvalid, burn
-from rating.core.credits.history import balances_at
 from rating.core.credits.order import in_order
 from rating.core.credits.recurrence import following, period, previous
 from rating.core.credits.schema import BALANCE, BURN, GRANT, RESET, UNITS
+from rating.core.money import ZERO
+from rating.core.schema import INSTANT
 from tests.conftest import SHARED, shared_path
 from tests.rating.credits.frames import frame
 
@@ -310,3 +311,15 @@ def test_recurrence(case: Case) -> None:
 def test_what_does_not_fit_is_refused(case: Case) -> None:
     with pytest.raises(OpeningInvalid):
         burn_down(case)
+
+
+def balances_at(ledger: pl.DataFrame, instants: Sequence[datetime]) -> pl.DataFrame:
+    """One row for each of `instants` (`at`) and `grant`: its `balance` then, behind what changed at the instant and
+    before what was burnt at it. A grant without entries up to then has none."""
+    burnt = pl.col("kind") == "burn"
+    counts_from = pl.when(burnt).then(pl.col("time").dt.offset_by("1us")).otherwise("time")
+    entries = ledger.with_columns(at=counts_from).sort("at", "entry").select("grant", "at", balance="balance_after")
+    asked = pl.DataFrame({"at": sorted(set(instants))}, schema={"at": INSTANT})
+    every = asked.join(ledger.select("grant").unique(), how="cross").sort("at", "grant")
+    met = every.join_asof(entries, on="at", by="grant", check_sortedness=False)
+    return met.with_columns(pl.col("balance").fill_null(ZERO))

@@ -12,6 +12,7 @@ from store.customers import Customer
 from store.errors import IdTaken, NotFound
 from store.outbox import Account, OpenLevel, Raised, Restored
 from store.signals import Selection, Signal
+from tests.recording import record_signals
 
 NOW = datetime(2026, 10, 15, 12, tzinfo=UTC)
 END = datetime(2026, 11, 1, tzinfo=UTC)
@@ -124,7 +125,7 @@ def test_what_is_no_longer_beyond_its_limit_may_be_exhausted_still(sold: Store) 
 
 
 def test_signals_are_selected_by_type_and_customer(sold: Store) -> None:
-    sold.signals.record([signal("1"), signal("2", "quota.threshold"), signal("3", customer="zeta")])
+    record_signals(sold, [signal("1"), signal("2", "quota.threshold"), signal("3", customer="zeta")])
     assert types(sold, Selection(types=["quota.threshold"])) == ["quota.threshold"]
     assert types(sold, Selection(customers=["zeta", "nobody"])) == ["quota.exhausted"]
     assert types(sold, Selection(["quota.threshold"], ["zeta"])) == []

@@ -16,6 +16,7 @@ from store.postgresql import READERS_MAX
 from store.signals import Signal
 from store.tables import customers
 from tests.postgresql import Server, started
+from tests.recording import record_signals
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}' AND application_name <> ''"
@@ -93,7 +94,7 @@ def test_signals_are_numbered_in_the_order_of_their_commits(opened: Store) -> No
         seen.extend(s.sequence for s in opened.signals.after(seen[-1] if seen else 0, limit=1000))
 
     def record(number: int) -> None:
-        opened.signals.record([Signal(f"{number}-{i}", "quota", "acme", NOW, {}) for i in range(5)])
+        record_signals(opened, [Signal(f"{number}-{i}", "quota", "acme", NOW, {}) for i in range(5)])
 
     with ThreadPoolExecutor(8) as writers, ThreadPoolExecutor(1) as reader:
         for number in range(60):

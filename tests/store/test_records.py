@@ -11,6 +11,7 @@ from store.database import disconnect
 from store.errors import NotFound
 from store.runs import Run
 from store.signals import Signal
+from tests.recording import record_signals
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -83,8 +84,8 @@ def signal(name: str) -> Signal:
 
 
 def test_a_signal_is_recorded_once_however_often(store: Store) -> None:
-    store.signals.record([signal("a"), signal("b")])
-    store.signals.record([signal("b"), signal("c"), signal("a")])
+    record_signals(store, [signal("a"), signal("b")])
+    record_signals(store, [signal("b"), signal("c"), signal("a")])
     recorded = store.signals.after(0, limit=10)
     assert [s.id for s in recorded] == ["sig_a", "sig_b", "sig_c"]
     assert recorded[0].data == {"feature": "tokens", "limit": "1000.000000001"}
@@ -92,7 +93,7 @@ def test_a_signal_is_recorded_once_however_often(store: Store) -> None:
 
 
 def test_reading_on_from_the_last_sequence_sees_each_signal_once(store: Store) -> None:
-    store.signals.record([signal(str(i)) for i in range(10)])
+    record_signals(store, [signal(str(i)) for i in range(10)])
     first = store.signals.after(0, limit=4)
     rest = store.signals.after(first[-1].sequence, limit=100)
     assert [s.id for s in first + rest] == [f"sig_{i}" for i in range(10)]
@@ -101,7 +102,7 @@ def test_reading_on_from_the_last_sequence_sees_each_signal_once(store: Store) -
 
 def test_threads_that_record_at_once_all_succeed(store: Store) -> None:
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(lambda i: store.signals.record([signal(str(i % 20)), signal(f"own-{i}")]), range(80)))
+        list(threads.map(lambda i: record_signals(store, [signal(str(i % 20)), signal(f"own-{i}")]), range(80)))
     recorded = store.signals.after(0, limit=1000)
     assert len(recorded) == 20 + 80
     assert [s.sequence for s in recorded] == sorted(s.sequence for s in recorded)

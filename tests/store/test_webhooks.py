@@ -10,6 +10,7 @@ from store import webhooks as module
 from store.errors import NotFound, Refused
 from store.signals import Signal
 from store.webhooks import Attempt, Endpoint
+from tests.recording import record_signals
 
 NOW = datetime(2026, 10, 15, 12, tzinfo=UTC)
 
@@ -19,7 +20,7 @@ def endpoint(key: str = "e", types: tuple[str, ...] = (), customers: tuple[str, 
 
 
 def raise_signals(store: Store, *names: str, type: str = "quota.exhausted") -> None:
-    store.signals.record([Signal(f"sig_{name}", type, name[0], NOW, {}) for name in names])
+    record_signals(store, [Signal(f"sig_{name}", type, name[0], NOW, {}) for name in names])
 
 
 def made(store: Store, room: int = 100, key: str = "e") -> list[int]:

@@ -23,6 +23,7 @@ from api.webhooks.sending import Sender, Sent
 from store import Store, open_store
 from store.signals import Signal
 from store.webhooks import Endpoint
+from tests.recording import record_signals
 from tests.webhooks.receiver import Receiver, receiving
 
 NOW = datetime(2026, 10, 15, 12, tzinfo=UTC)
@@ -66,7 +67,7 @@ def add(store: Store, url: str, key: str = "e", **changes: Any) -> str:
 
 def raise_signals(store: Store, count: int, customers: int = 4, start: int = 0, type: str = "quota.exhausted") -> None:
     numbers = range(start, start + count)
-    store.signals.record([Signal(f"sig_{n}", type, f"customer-{n % customers}", NOW, {}) for n in numbers])
+    record_signals(store, [Signal(f"sig_{n}", type, f"customer-{n % customers}", NOW, {}) for n in numbers])
 
 
 def now() -> datetime:

@@ -13,6 +13,7 @@ from api.signalling import sender_of
 from api.webhooks.resolving import Forbidden
 from store.signals import Signal
 from tests.api.conftest import NOW, client, engine, sold
+from tests.recording import record_signals
 from tests.webhooks.receiver import Receiver, receiving
 from tests.webhooks.test_delivering import until
 
@@ -124,7 +125,7 @@ def test_what_to_replay_is_said_in_one_way(client: httpx2.Client, receiver: Rece
 
 def test_pages_of_deliveries_end(client: httpx2.Client, receiver: Receiver, engine: Engine) -> None:
     made = add(client, receiver.url)
-    engine.store.signals.record([Signal(f"sig_{n}", "quota.exhausted", "acme", NOW, {}) for n in range(3)])
+    record_signals(engine.store, [Signal(f"sig_{n}", "quota.exhausted", "acme", NOW, {}) for n in range(3)])
     engine.store.webhooks.fan_out({made["id"]: 100})
     path = f"/v1/webhooks/{made['id']}/deliveries"
     first = client.get(path, params={"limit": 2}).json()

@@ -51,6 +51,12 @@ class WindowRule:
     anchor: datetime | None = None
     time_zone: str | None = None
 
+    @property
+    def is_short(self) -> bool:
+        """Whether one is over within a day, or moves on in steps shorter than that."""
+        interval = self.step or self.every
+        return self.kind == "hour" or (interval is not None and interval[-1] in "mh")
+
 
 MONTH = WindowRule("month")
 LIFETIME = WindowRule("lifetime")
