@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from api.anomalies import AnomalyWatch
 from api.backfill_preview import Preview, preview
 from api.backfills import BackfillService
 from api.checks import Checked, CheckService
@@ -31,9 +32,11 @@ from api.simulation import Asked, Simulated, Simulations
 from api.subscriptions import SubscriptionService, Timeline
 from api.usage import UsageQuery, about_customers, asked_subjects, usage_of
 from api.verification import Verification
+from ingest.correction_judge import CorrectionEffect
 from ingest.log import UsageLog
 from rating.catalog import Catalog, Change, compile_catalog, diff, parse_catalog
 from rating.catalog.reading import Format
+from rating.core.book import PriceBook
 from rating.core.quota.seam import LevelChange
 from rating.core.schema import SUBJECT
 from rating.core.usage_history import HistoryRule
@@ -75,13 +78,14 @@ class Engine:
         self.now = now
         self._changing = Lock()  # catalog, customers and subscriptions are checked against each other
         self.quota = QuotaService(self._terms, self._log_since, self._crossed, now)
+        self.anomalies = AnomalyWatch(self._book, lambda: self.log, self.quota, self._crossed, now)
         self.log = UsageLog.open(
             settings.data,
             properties={},
             now=now,
             limits=settings.ingest_limits(),
-            on_admitted=self.quota.count,
-            on_corrected=self.quota.correct,
+            on_admitted=self._admitted,
+            on_corrected=self._corrected,
             holder=holder,
         )
         try:
@@ -130,13 +134,14 @@ class Engine:
             self.now,
             open_max=self.settings.open_backfills_max,
             disk=Disk(),
-            on_changed=self.quota.terms_changed,
+            on_changed=self._backfilled,
         )
         try:
             self.signalling.load()
             self.quota.refresh()  # a crossing that was journaled but not recorded is found now
             self.leases.open()
             self.signalling.outbox.start()
+            self.anomalies.start()
         except BaseException:
             self.backfills.close()
             raise
@@ -158,6 +163,7 @@ class Engine:
         self.charges.close()
         self.backfills.close()
         self.log.close()
+        self.anomalies.close()
         self.signalling.close()
         self.store.close()
 
@@ -374,6 +380,21 @@ class Engine:
     def _log_since(self, since: datetime | None) -> tuple[pl.LazyFrame, int]:
         snapshot = self.log.scan(start=since)
         return snapshot.frame, snapshot.last_sequence
+
+    def _book(self) -> PriceBook | None:
+        return self._in_force.book if self._in_force else None
+
+    def _admitted(self, events: pl.DataFrame) -> None:
+        self.quota.count(events)
+        self.anomalies.put(events)
+
+    def _corrected(self, effect: CorrectionEffect) -> None:
+        self.quota.correct(effect)
+        self.anomalies.changed()
+
+    def _backfilled(self) -> None:
+        self.quota.terms_changed()
+        self.anomalies.changed()
 
     def _crossed(self, changes: Sequence[LevelChange]) -> None:
         self.signalling.outbox.put(changes)
