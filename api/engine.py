@@ -30,7 +30,7 @@ from api.shadow import Shadowing
 from api.signalling import Signalling
 from api.simulation import Asked, Simulated, Simulations
 from api.subscriptions import SubscriptionService, Timeline
-from api.usage import UsageQuery, about_customers, asked_subjects, usage_of
+from api.usage import UsageQuery, about_customers, asked_subjects, problems_of, usage_of
 from api.verification import Verification
 from ingest.correction_judge import CorrectionEffect
 from ingest.log import UsageLog
@@ -45,7 +45,7 @@ from rating.ledger_table import LedgerTable
 from rating.line_table import LineTable
 from rating.quota_terms import QuotaTerms
 from store import open_store
-from store.customers import Customer, is_time_zone, refuse
+from store.customers import Customer, refuse
 from store.errors import NotFound, PlanInUse, Refused
 from store.runs import Run
 from store.signals import ALL, RecordedSignal, Selection
@@ -258,7 +258,7 @@ class Engine:
     def usage(self, query: UsageQuery, as_of: datetime | None = None) -> pl.DataFrame:
         """See api/usage.py; as of now, or as it was known at an instant. Raises NotFound for an unknown meter, Refused
         for what makes no sense, NotReproducible for an instant of which not all is kept."""
-        refuse([*_problems(query), *self._in_the_future(as_of)])
+        refuse([*problems_of(query), *self._in_the_future(as_of)])
         in_force = self.in_force if as_of is None else self._in_force_at(as_of)
         meter = in_force.meter(query.meter)
         subjects = self._subjects(as_of) if about_customers(query) else SUBJECT.to_frame()
@@ -398,12 +398,3 @@ class Engine:
 
     def _crossed(self, changes: Sequence[LevelChange]) -> None:
         self.signalling.outbox.put(changes)
-
-
-def _problems(query: UsageQuery) -> list[str]:
-    problems = []
-    if not is_time_zone(query.time_zone):
-        problems.append(f"{query.time_zone!r} is no IANA time zone (like Europe/Madrid)")
-    if query.start is not None and query.end is not None and query.end <= query.start:
-        problems.append("`to` is not after `from`")
-    return problems
