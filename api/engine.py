@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from api.access.access import Access
+from api.anomalies import AnomalyWatch
 from api.backfill_preview import Preview, preview
 from api.backfills import BackfillService
 from api.checks import Checked, CheckService
@@ -31,11 +32,13 @@ from api.shadow import Shadowing
 from api.signalling import Signalling
 from api.simulation import Asked, Simulated, Simulations
 from api.subscriptions import SubscriptionService, Timeline
-from api.usage import UsageQuery, about_customers, asked_subjects, usage_of
+from api.usage import UsageQuery, about_customers, asked_subjects, problems_of, usage_of
 from api.verification import Verification
+from ingest.correction_judge import CorrectionEffect
 from ingest.log import UsageLog
 from rating.catalog import Catalog, Change, compile_catalog, diff, parse_catalog
 from rating.catalog.reading import Format
+from rating.core.book import PriceBook
 from rating.core.quota.seam import LevelChange
 from rating.core.schema import SUBJECT
 from rating.core.usage_history import HistoryRule
@@ -45,7 +48,7 @@ from rating.line_table import LineTable
 from rating.quota_terms import QuotaTerms
 from rating.run_table import RunTable
 from store import open_store
-from store.customers import Customer, is_time_zone, refuse
+from store.customers import Customer, refuse
 from store.errors import NotFound, PlanInUse, Refused
 from store.runs import Run
 from store.signals import ALL, RecordedSignal, Selection
@@ -78,13 +81,14 @@ class Engine:
         self.now = now
         self._changing = Lock()  # catalog, customers and subscriptions are checked against each other
         self.quota = QuotaService(self._terms, self._log_since, self._crossed, now)
+        self.anomalies = AnomalyWatch(self._book, lambda: self.log, self.quota, self._crossed, now)
         self.log = UsageLog.open(
             settings.data,
             properties={},
             now=now,
             limits=settings.ingest_limits(),
-            on_admitted=self.quota.count,
-            on_corrected=self.quota.correct,
+            on_admitted=self._admitted,
+            on_corrected=self._corrected,
             holder=holder,
         )
         try:
@@ -135,7 +139,7 @@ class Engine:
             self.now,
             open_max=self.settings.open_backfills_max,
             disk=Disk(),
-            on_changed=self.quota.terms_changed,
+            on_changed=self._backfilled,
         )
         try:
             self.snapshots = SnapshotService(
@@ -145,6 +149,7 @@ class Engine:
             self.quota.refresh()  # a crossing that was journaled but not recorded is found now
             self.leases.open()
             self.signalling.outbox.start()
+            self.anomalies.start()
         except BaseException:
             self.backfills.close()
             raise
@@ -166,6 +171,7 @@ class Engine:
         self.charges.close()
         self.backfills.close()
         self.log.close()
+        self.anomalies.close()
         self.signalling.close()
         self.store.close()
 
@@ -260,7 +266,7 @@ class Engine:
     def usage(self, query: UsageQuery, as_of: datetime | None = None) -> pl.DataFrame:
         """See api/usage.py; as of now, or as it was known at an instant. Raises NotFound for an unknown meter, Refused
         for what makes no sense, NotReproducible for an instant of which not all is kept."""
-        refuse([*_problems(query), *self._in_the_future(as_of)])
+        refuse([*problems_of(query), *self._in_the_future(as_of)])
         in_force = self.in_force if as_of is None else self._in_force_at(as_of)
         meter = in_force.meter(query.meter)
         subjects = self._subjects(as_of) if about_customers(query) else SUBJECT.to_frame()
@@ -384,14 +390,20 @@ class Engine:
         snapshot = self.log.scan(start=since)
         return snapshot.frame, snapshot.last_sequence
 
+    def _book(self) -> PriceBook | None:
+        return self._in_force.book if self._in_force else None
+
+    def _admitted(self, events: pl.DataFrame) -> None:
+        self.quota.count(events)
+        self.anomalies.put(events)
+
+    def _corrected(self, effect: CorrectionEffect) -> None:
+        self.quota.correct(effect)
+        self.anomalies.changed()
+
+    def _backfilled(self) -> None:
+        self.quota.terms_changed()
+        self.anomalies.changed()
+
     def _crossed(self, changes: Sequence[LevelChange]) -> None:
         self.signalling.outbox.put(changes)
-
-
-def _problems(query: UsageQuery) -> list[str]:
-    problems = []
-    if not is_time_zone(query.time_zone):
-        problems.append(f"{query.time_zone!r} is no IANA time zone (like Europe/Madrid)")
-    if query.start is not None and query.end is not None and query.end <= query.start:
-        problems.append("`to` is not after `from`")
-    return problems

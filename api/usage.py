@@ -11,6 +11,7 @@ from rating.core.book import Meter
 from rating.core.metering import converted, is_change, is_sum, measured, readings, reduced, summed_usage, totals_of
 from rating.core.schema import SUBJECT_NUMBER, property_column
 from rating.core.subjects import Usage, with_names
+from store.customers import is_time_zone
 from store.errors import Refused
 
 OWNERS = ("subject", "customer")
@@ -128,3 +129,13 @@ def _names(query: UsageQuery) -> dict[str, str]:
 
 def _sorted_by(query: UsageQuery) -> list[str]:
     return [*(["window_start"] if query.window else []), *query.group_by] or ["quantity"]
+
+
+def problems_of(query: UsageQuery) -> list[str]:
+    """What makes no sense in a query."""
+    problems = []
+    if not is_time_zone(query.time_zone):
+        problems.append(f"{query.time_zone!r} is no IANA time zone (like Europe/Madrid)")
+    if query.start is not None and query.end is not None and query.end <= query.start:
+        problems.append("`to` is not after `from`")
+    return problems

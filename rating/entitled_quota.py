@@ -5,7 +5,6 @@ rest (features that are there or not, other windows, grants, pools, overrides ..
 account at a time. This is where a question goes to one of them, and where the states of customers are obeyed.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -19,16 +18,15 @@ from rating.batch_checks import answered_one_by_one
 from rating.core.quota.answer import Asked, QuotaAnswer
 from rating.core.quota.comparing import COMPARED, beside
 from rating.core.quota.counting import Crossing
-from rating.core.quota.entitled import Gives, units_of
+from rating.core.quota.entitled import units_of
 from rating.core.quota.expiring import Expiring
 from rating.core.quota.judging import AccountView, quantity_of
-from rating.core.quota.levels import EXHAUSTED
 from rating.core.quota.policies import states_of
 from rating.core.quota.seam import RESERVED, CustomerState, Hold, LevelChange, LevelName
-from rating.core.quota.stated import in_force, with_overage, with_restriction
-from rating.core.quota.windows import MONTH, window_at
+from rating.core.quota.stated import in_force, there_or_not, with_overage, with_restriction
 from rating.holds import Holds, slice_of
 from rating.live_quota import LiveQuota, ReadUsage
+from rating.month_crossings import level_change
 from rating.open_levels import OpenLevels
 from rating.quota_terms import QuotaTerms
 from rating.standings import units_of_amount
@@ -300,7 +298,7 @@ class EntitledQuota:
             return QuotaAnswer(False, "suspended", state.reason, subject, customer, feature, amount, state=state.state)
         given = self._terms.given(customer, feature, now)
         if given is not None:
-            answer = _there_or_not(asked, given)
+            answer = there_or_not(asked, given)
         elif feature not in self._terms.meters:
             why = f"no plan of {customer} includes {feature}"
             answer = QuotaAnswer(False, "not_entitled", why, subject, customer, feature, amount)
@@ -358,7 +356,7 @@ class EntitledQuota:
         terms = self._terms
         assert terms is not None
         own = [c for c in crossings if not terms.is_accounted(c.customer, c.feature)]
-        self._report([_level_change(crossing, terms.zone_of(crossing.customer)) for crossing in own])
+        self._report([level_change(crossing, terms.zone_of(crossing.customer)) for crossing in own])
 
     def _is_reported(self, change: LevelChange) -> bool:
         return self._open.armed(change).key in self._reported
@@ -392,32 +390,3 @@ class EntitledQuota:
         if level is None:
             return None
         return quantity_of(level.used), None if level.limit is None else quantity_of(level.limit)
-
-
-def _there_or_not(asked: Asked, given: Gives) -> QuotaAnswer:
-    who = (asked.subject, asked.customer, asked.feature, asked.amount)
-    value = json.loads(given.value or "null")
-    if given.kind == "static":
-        return QuotaAnswer(True, "allowed", f"plan {given.plan} gives it", *who, kind="static", value=value)
-    if value:
-        return QuotaAnswer(True, "allowed", "it is included", *who, kind="boolean", value=True)
-    return QuotaAnswer(False, "not_entitled", "it is not included", *who, kind="boolean", value=False)
-
-
-def _level_change(crossing: Crossing, zone: str) -> LevelChange:
-    return LevelChange(
-        kind="exhausted" if crossing.level == EXHAUSTED else "negative",
-        scope="customer",
-        owner=crossing.customer,
-        customer=crossing.customer,
-        feature=crossing.feature,
-        window_start=crossing.window_start,
-        window_end=window_at(MONTH, crossing.window_start, zone)[1],
-        level=crossing.level,
-        limit=crossing.limit,
-        used=crossing.used,
-        arm=0,
-        at=crossing.time,
-        source=crossing.source,
-        id=crossing.id,
-    )

@@ -13,7 +13,6 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import lru_cache
 from itertools import repeat
 from threading import RLock
 from typing import Any
@@ -25,15 +24,14 @@ import polars as pl
 
 from rating.batch_checks import answered
 from rating.core.periods import month_edges, month_of
-from rating.core.quota.answer import EXACT, QuotaAnswer
+from rating.core.quota.answer import QuotaAnswer
 from rating.core.quota.comparing import COMPARED, COUNTER, compared
 from rating.core.quota.counting import COUNTED_SUM, Crossing, counted_sums
-from rating.core.quota.levels import EXHAUSTED, NEGATIVE
 from rating.core.quota.seam import RESERVED, CustomerState, Hold
 from rating.counters import Counters, Rows, Units, counted, quantity, units_of
 from rating.holds import Holds, slice_of
-from rating.month_crossings import Added, Reached, Usage, Window, crossings
-from rating.month_terms import Terms
+from rating.month_crossings import Added, Reached, Usage, Window, crossings, levels_reached
+from rating.month_terms import Terms, earliest_start, month_start
 from rating.standings import Standing
 from rating.uncounted import ANYTHING, Uncounted, refused_where_it_fails
 from rating.words import words_of
@@ -43,7 +41,6 @@ ReadUsage = Callable[[datetime | None], tuple[pl.LazyFrame, int]]
 NOBODY = -1
 """The row of a subject that no customer has."""
 _NOTHING = Decimal(0)
-_UNIT = Decimal(1).scaleb(-9)  # the smallest quantity
 LOOKED_BACK = timedelta(days=2)
 STANDINGS_MAX = 1 << 17
 """So many subjects and features are checked in a microsecond; the others take ten."""
@@ -82,7 +79,7 @@ class LiveQuota:
             self._forget()
             self._terms, self._crossed = terms, {}
             self._counters = {feature: Counters() for feature in terms.features}
-            self._since = None if now is None else _earliest_start(terms, now - LOOKED_BACK)
+            self._since = None if now is None else earliest_start(terms, now - LOOKED_BACK)
             usage, self._counted_sequence = self._read_usage(self._since)
             self._last_sequence = self._counted_sequence
             first, last = usage.select(pl.col("time").min(), last=pl.col("time").max()).collect().row(0)
@@ -215,7 +212,7 @@ class LiveQuota:
             found = self._terms.subjects.find(hold.subject) if self._terms else None
             if found is not None:
                 customer, zone = found
-                self._holds.put(hold.id, (customer, hold.feature, _month_start(now, zone)), hold.amount)
+                self._holds.put(hold.id, (customer, hold.feature, month_start(now, zone)), hold.amount)
 
     def shrink(self, id: str, by: Decimal) -> None:
         """See Quota.shrink."""
@@ -272,7 +269,7 @@ class LiveQuota:
             limit = self._terms.limit(customer, feature, now)
             if limit is None:
                 return None
-            row = self._row(self._terms, customer, _month_start(now, zone))
+            row = self._row(self._terms, customer, month_start(now, zone))
             return self._counters[feature].value(row), limit
 
     def expect_again(self, window: Window) -> None:
@@ -359,7 +356,7 @@ class LiveQuota:
         for place in strangers.tolist():
             if (found := terms.subjects.find(subject := subjects[place])) is not None:
                 customer, zone = found
-                rows[place] = known[subject] = self._row(terms, customer, _month_start(edge, zone))
+                rows[place] = known[subject] = self._row(terms, customer, month_start(edge, zone))
         return rows
 
     def _row(self, terms: Terms, customer: str, start: datetime) -> int:
@@ -406,18 +403,4 @@ class LiveQuota:
             return
         if used > limit and len(terms.agreements.of(customer)) == 1:
             counters.forget_threshold(row)  # there is no other limit to reach
-        known = self._crossed.get(window, ())
-        for level, at in ((EXHAUSTED, limit), (NEGATIVE, EXACT.add(limit, _UNIT))):
-            if used >= at and (limit, level) not in known:
-                yield Reached(window, added.before(row, used), limit, level, at)
-
-
-@lru_cache(maxsize=1024)
-def _month_start(instant: datetime, time_zone: str) -> datetime:
-    """When the month began that `instant` falls in."""
-    return month_of(instant, time_zone).start(ZoneInfo(time_zone))
-
-
-def _earliest_start(terms: Terms, at: datetime) -> datetime:
-    """When the first of the windows began that are open at `at`."""
-    return min(_month_start(at, zone) for zone in {"UTC", *terms.time_zones})
+        yield from levels_reached(added, row, window, used, limit, self._crossed.get(window, ()))

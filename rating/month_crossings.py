@@ -1,6 +1,6 @@
 """What groups of events add to the counters of months, and the limits that they reach."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -11,11 +11,15 @@ import polars as pl
 
 from rating.core.quota.answer import EXACT
 from rating.core.quota.counting import Crossing, counted_usage, crossing_event
+from rating.core.quota.levels import EXHAUSTED, NEGATIVE
+from rating.core.quota.seam import LevelChange
+from rating.core.quota.windows import MONTH, window_at
 from rating.counters import Rows, Units, quantity
 from rating.month_terms import Terms
 
 Window = tuple[str, str, datetime]  # customer, feature, window start
 Usage = pl.DataFrame | pl.LazyFrame
+_UNIT = Decimal(1).scaleb(-9)  # the smallest quantity
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -49,6 +53,15 @@ class Reached:
     at: Decimal
 
 
+def levels_reached(
+    added: Added, row: int, window: Window, used: Decimal, limit: Decimal, known: Collection[tuple[Decimal, str]]
+) -> Iterator[Reached]:
+    """The levels of the limit that `used` has reached and that are not `known`."""
+    for level, at in ((EXHAUSTED, limit), (NEGATIVE, EXACT.add(limit, _UNIT))):
+        if used >= at and (limit, level) not in known:
+            yield Reached(window, added.before(row, used), limit, level, at)
+
+
 def crossings(terms: Terms, events: Usage, reached: Sequence[Reached]) -> Iterator[Crossing]:
     """The crossing of each counter that has reached its limit with `events`."""
     customers = {each.window[0] for each in reached}
@@ -61,3 +74,23 @@ def crossings(terms: Terms, events: Usage, reached: Sequence[Reached]) -> Iterat
         if found is not None:
             event = found["used"], found["source"], found["id"], found["time"]
             yield Crossing(*each.window, each.limit, *event, each.level)
+
+
+def level_change(crossing: Crossing, zone: str) -> LevelChange:
+    """A crossing as signals know it; `zone` is the customer's."""
+    return LevelChange(
+        kind="exhausted" if crossing.level == EXHAUSTED else "negative",
+        scope="customer",
+        owner=crossing.customer,
+        customer=crossing.customer,
+        feature=crossing.feature,
+        window_start=crossing.window_start,
+        window_end=window_at(MONTH, crossing.window_start, zone)[1],
+        level=crossing.level,
+        limit=crossing.limit,
+        used=crossing.used,
+        arm=0,
+        at=crossing.time,
+        source=crossing.source,
+        id=crossing.id,
+    )

@@ -39,7 +39,8 @@ def _check_action(path: str, policy: Policy, catalog: Catalog, left_out: LeftOut
 
 def _check_level(path: str, policy: Policy, entitlement: Entitlement, catalog: Catalog) -> Iterator[Problem]:
     if policy.on != "threshold" and policy.at is not None:
-        message = f"Only a threshold is at a level, and this is on `{policy.on}`."
+        is_exhausted = policy.on == "exhausted"
+        message = "Exhausted is at 100% of the limit." if is_exhausted else "Only a threshold is at a level."
         yield Problem(f"{path}.at", show(policy.at), message, "Remove it, or write `on: threshold`.")
     elif policy.on == "anomaly" and catalog.features[policy.feature].anomaly is None:
         message = f"The feature `{policy.feature}` does not say what an anomaly is, so nothing would happen."

@@ -180,7 +180,7 @@ def test_what_ends_soon_is_told_once(sold: httpx2.Client, engine: Engine) -> Non
     ends = {"soon": timedelta(days=7), "later": timedelta(days=7, seconds=1), "voided": timedelta(days=1)}
     for key, after in ends.items():
         lasts = {"effective_at": START.isoformat(), "expires_at": (NOW + after).isoformat()}
-        given = {"id": key, "feature": "tokens", "amount": "5", "priority": 1, **lasts}
+        given = {"id": key, "feature": "tokens", "amount": "5", "priority": 1 + (key == "voided"), **lasts}
         assert sold.post("/v1/customers/acme/quota-grants", json=given).status_code == 201
     assert sold.post("/v1/quota-grants/voided/void", json={}).status_code == 200
     use(sold, "1", 2)
