@@ -55,6 +55,11 @@ def render(request: Request, template: str, **model: Any) -> str:
     return environment().get_template(template).render(request=request, csrf_token=token, **model)
 
 
+def said(request: Request, text: str, kind: str = "good") -> HTMLResponse:
+    """What a form led to, in a sentence: into the page that it is on, or as a page where there are no scripts."""
+    return page(request, "said.html" if is_partial(request) else "said_page.html", said=text, kind=kind)
+
+
 def go_to(request: Request, url: str) -> Response:
     """The answer to a form that was obeyed: look at `url` now."""
     if is_partial(request):

@@ -25,7 +25,7 @@ from store.signals import RecordedSignal
 METERS_SHOWN = 12
 SIGNALS_SHOWN = 8
 RUNS_SHOWN = 4
-FULLEST_SHOWN = 8
+FULLEST_SHOWN = 12
 PRICES_SHOWN = 8
 
 router = APIRouter(route_class=PageRoute)
@@ -175,7 +175,8 @@ def _live(engine: Engine, state: DashboardState) -> dict[str, Any]:
 
 
 def _activity(engine: Engine) -> dict[str, Any]:
-    return {"signals": newest_signals(engine, SIGNALS_SHOWN), "runs": _runs(engine)}
+    month = month_of(engine.now(), "UTC")
+    return {"signals": newest_signals(engine, SIGNALS_SHOWN), "runs": _runs(engine), "month": month}
 
 
 def newest_signals(engine: Engine, count: int) -> list[RecordedSignal]:

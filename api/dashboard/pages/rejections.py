@@ -93,7 +93,7 @@ async def replay(request: Request, engine: TheEngine) -> Response:
     if not is_partial(request):
         return go_to(request, f"/rejections?{urlencode({name: value for name, value in asked.items() if value})}")
     listed = await run_in_threadpool(_listed, engine, asked, 0)
-    return page(request, "rejections_list.html", **listed, done=told(done))
+    return page(request, "rejections_list.html", **{**listed, "done": told(done)})
 
 
 def told(done: list[ReplayedAgain]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from api.dashboard.forms import form_of
-from api.dashboard.rendering import PageRoute, go_to, is_partial, page
+from api.dashboard.rendering import PageRoute, go_to, is_partial, page, said
 from api.dashboard.shown import many
 from api.engine import Engine
 from api.signal_json import signal_json
@@ -141,7 +141,7 @@ def _with_tries(engine: Engine, key: str, found: list[Delivery]) -> list[Deliver
 def test(request: Request, engine: TheEngine, key: Id) -> Response:
     sent = engine.signalling.endpoints.test(key)
     answer = f"answered {sent.status}" if sent.status is not None else sent.error
-    return page(request, "said.html", said=f"A test was sent: {answer}.", kind="good" if sent.is_taken else "bad")
+    return said(request, f"A test was sent: {answer}.", "good" if sent.is_taken else "bad")
 
 
 @router.post("/signals/endpoints/{key}/state")
@@ -167,7 +167,7 @@ async def replay(request: Request, engine: TheEngine, key: Id) -> Response:
             raise Refused(["say which signal to deliver again"])
         until = None if form.get("what") == "behind" else numbers[0]
         done = await run_in_threadpool(endpoints.replay, key, numbers[0] - 1, until)
-    return page(request, "said.html", said=_replayed(done))
+    return said(request, _replayed(done))
 
 
 def _replayed(done: Replayed) -> str:

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from api.dashboard.rendering import PageRoute, page
+from api.dashboard.rendering import PageRoute, page, said
 from api.dashboard.shown import many
 from api.engine import Engine
 from api.wiring import TheEngine
@@ -71,13 +71,13 @@ def live(request: Request, engine: TheEngine) -> Response:
 async def flush(request: Request, engine: TheEngine) -> Response:
     before = engine.log.status()["events_behind_table"]
     await run_in_threadpool(engine.log.flush)
-    return page(request, "said.html", said=f"{many(before, 'event')} moved from the journal to the table.")
+    return said(request, f"{many(before, 'event')} moved from the journal to the table.")
 
 
 @router.post("/system/maintain")
 async def maintain(request: Request, engine: TheEngine) -> Response:
     done = await run_in_threadpool(engine.log.maintain)
-    return page(request, "said.html", said=_maintained(done))
+    return said(request, _maintained(done))
 
 
 def _maintained(done: Any) -> str:

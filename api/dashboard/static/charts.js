@@ -75,14 +75,14 @@
     return { ...common, type: "bar", stack: spec.kind === "stacked" ? "all" : undefined, barMaxWidth: spec.kind === "rows" ? 18 : 36, barCategoryGap: spec.x.length > 60 ? "12%" : "28%", barMinHeight: 1 };
   }
 
-  function options(spec) {
+  function options(spec, width) {
     const colours = [1, 2, 3, 4, 5, 6, 7, 8].map((n) => colour(`--c${n}`));
     const quiet = { color: colour("--ink-2"), fontSize: 11, fontFamily: getComputedStyle(document.body).fontFamily };
     const lies = spec.kind === "rows";
     const names = {
       type: "category", data: spec.x, inverse: lies, boundaryGap: !(spec.kind === "line" || spec.kind === "area"),
       axisLine: { lineStyle: { color: colour("--line-2") } }, axisTick: { show: false },
-      axisLabel: { ...quiet, hideOverlap: true, formatter: (x) => axisLabel(spec, x), width: lies ? 150 : undefined, overflow: "truncate" },
+      axisLabel: { ...quiet, hideOverlap: true, formatter: (x) => axisLabel(spec, x), width: lies ? Math.min(240, width * 0.4) : undefined, overflow: "truncate" },
     };
     const values = {
       type: "value", splitNumber: 4, axisLabel: { ...quiet, formatter: short }, splitLine: { lineStyle: { color: colour("--line") } },
@@ -111,7 +111,7 @@
       drawn.set(plot, chart);
       sizes.observe(plot);
     }
-    chart.setOption(options(spec), true);
+    chart.setOption(options(spec, plot.clientWidth), true);
   }
   const sizes = new ResizeObserver((seen) => { for (const { target } of seen) drawn.get(target)?.resize(); });
 

@@ -31,12 +31,17 @@
     }
   }
 
+  // What scrolls can be reached and scrolled from the keyboard, and only that.
+  function reachScrolling() {
+    for (const part of document.querySelectorAll(".scroll")) {
+      if (part.scrollWidth > part.clientWidth || part.scrollHeight > part.clientHeight) part.tabIndex = 0;
+      else part.removeAttribute("tabindex");
+    }
+  }
   const THEMES = ["auto", "light", "dark"];
   function showTheme() {
     const name = root.dataset.theme || "auto";
     for (const button of document.querySelectorAll("[data-theme-switch]")) {
-      const title = name === "auto" ? "automatic" : name;
-      button.setAttribute("aria-label", `Theme: ${title}`);
       button.querySelector("[data-theme-name]").textContent = name[0].toUpperCase() + name.slice(1);
     }
     document.dispatchEvent(new CustomEvent("tally:theme"));
@@ -111,7 +116,10 @@
   document.addEventListener("htmx:afterSwap", (event) => {
     event.target.removeAttribute("aria-busy");
     localTimes(document);
+    reachScrolling();
   });
+  document.addEventListener("toggle", reachScrolling, true);
+  window.addEventListener("resize", reachScrolling);
   // Fields that say nothing are not part of an address.
   document.addEventListener("htmx:configRequest", (event) => {
     if (event.detail.verb !== "get") return;
@@ -120,5 +128,6 @@
   document.addEventListener("htmx:sendError", () => say("The server does not answer. It is asked again."));
 
   localTimes(document);
+  reachScrolling();
   showTheme();
 })();
