@@ -16,7 +16,7 @@ from api.engine import Engine
 from api.errors import install
 from api.limits import BodyLimit
 from api.loop_futures import LoopFutures
-from api.observing.request_log import RequestLog
+from api.observing.request_log import log_request
 from api.observing.requests import RequestCounts, Requests
 from api.observing.tracing import TracedRequests
 from api.plain_route import PlainRoutes
@@ -89,9 +89,10 @@ class Application(FastAPI):
     """With `Requests` in front of everything, what answers faults of ours too."""
 
     def build_middleware_stack(self) -> ASGIApp:
-        stack = super().build_middleware_stack()
-        traced = TracedRequests(stack) if self.state.settings.tracing else stack
-        return Requests(traced, self.state.requests, self.state.told)
+        stack, settings = super().build_middleware_stack(), self.state.settings
+        traced = TracedRequests(stack) if settings.tracing else stack
+        slow_seconds = 0.0 if settings.log_requests == "all" else settings.log_slow_seconds
+        return Requests(traced, self.state.requests, log_request, slow_seconds)
 
 
 _NO_TELEMETRY: TelemetryConfig = {
@@ -120,8 +121,7 @@ def create_app(settings: Settings, *, engine: Engine | None = None, url: str | N
         redoc_url=None,
         telemetry=_NO_TELEMETRY,
     )
-    app.state.settings = settings
-    app.state.requests, app.state.told = RequestCounts(), RequestLog(settings.log_requests, settings.log_slow_seconds)
+    app.state.settings, app.state.requests = settings, RequestCounts()
     plain = [route for module in ROUTES for route in module.router.routes]
     app.add_middleware(PlainRoutes, routes=plain, handlers=app.exception_handlers)
     app.add_middleware(BodyLimit, bytes_max=settings.body_bytes_max, arrow_bytes_max=settings.arrow_body_bytes_max)
