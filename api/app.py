@@ -19,7 +19,7 @@ from api.engine import Engine
 from api.errors import install
 from api.limits import BodyLimit
 from api.loop_futures import LoopFutures
-from api.observing.request_log import RequestLog
+from api.observing.request_log import log_request
 from api.observing.requests import RequestCounts, Requests
 from api.observing.tracing import TracedRequests
 from api.plain_route import PlainRoutes
@@ -94,9 +94,10 @@ class Application(FastAPI):
     """With `Requests` in front of everything, what answers faults of ours too."""
 
     def build_middleware_stack(self) -> ASGIApp:
-        stack = super().build_middleware_stack()
-        traced = TracedRequests(stack) if self.state.settings.tracing else stack
-        return Requests(traced, self.state.requests, self.state.told)
+        stack, settings = super().build_middleware_stack(), self.state.settings
+        traced = TracedRequests(stack) if settings.tracing else stack
+        slow_seconds = 0.0 if settings.log_requests == "all" else settings.log_slow_seconds
+        return Requests(traced, self.state.requests, log_request, slow_seconds)
 
 
 _NO_TELEMETRY: TelemetryConfig = {
@@ -128,8 +129,7 @@ def create_app(
         redoc_url=None,
         telemetry=_NO_TELEMETRY,
     )
-    app.state.settings = settings
-    app.state.requests, app.state.told = RequestCounts(), RequestLog(settings.log_requests, settings.log_slow_seconds)
+    app.state.settings, app.state.requests = settings, RequestCounts()
     install(app)
     for route in ROUTES:
         app.include_router(route.router)

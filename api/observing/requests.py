@@ -6,8 +6,8 @@ went away, is not counted.
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Awaitable, Callable
-from functools import lru_cache
 from time import perf_counter
 from typing import Any
 
@@ -17,9 +17,11 @@ from api.observing.request_ids import HEADER, current, id_of
 from rating.histogram import SECONDS, Histogram
 
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+OTHER = "other"
 NO_ROUTE = "none"
 """The route of a request that reached none: an address that is none, or a body that was refused by its length."""
 
+FAILED = 500
 _KIND = re.compile(r":\w+(?=\})")
 Key = tuple[str, str, int]  # route, method, the first digit of the status
 Told = Callable[[Scope, int, float], None]
@@ -29,26 +31,26 @@ class RequestCounts:
     """Seconds until the answer began, by route, method and class of status; one event loop adds."""
 
     def __init__(self) -> None:
-        self._of: dict[Key, Histogram] = {}
+        self.of: dict[Key, Histogram] = {}
 
-    def add(self, route: str, method: str, status: int, seconds: float) -> None:
-        """One request was answered."""
-        key = route, method, status // 100
-        found = self._of.get(key)
-        if found is None:
-            found = self._of[key] = Histogram(SECONDS)
-        found.add(seconds)
+    def begun(self, key: Key) -> Histogram:
+        """For the first of its kind; a method that is none of METHODS is OTHER."""
+        path, method, status_class = key
+        own = path, method if method in METHODS else OTHER, status_class
+        return self.of.setdefault(own, Histogram(SECONDS))
 
     def items(self) -> list[tuple[Key, Histogram]]:
         """As of now; from any thread."""
-        return sorted(self._of.items(), key=lambda item: item[0])
+        found = [((template_of(path), method, status), seconds) for (path, method, status), seconds in self.of.items()]
+        return sorted(found, key=lambda item: item[0])
 
 
 class Requests:
-    """ASGI middleware, the outermost; `told` hears of each answer: its request, status and seconds."""
+    """ASGI middleware, the outermost. `told` hears of an answer, its request, status and seconds, where it failed or
+    took `slow_seconds`."""
 
-    def __init__(self, app: ASGIApp, counts: RequestCounts, told: Told) -> None:
-        self._app, self._counts, self._told = app, counts, told
+    def __init__(self, app: ASGIApp, counts: RequestCounts, told: Told, slow_seconds: float) -> None:
+        self._app, self._counts, self._told, self._slow_seconds = app, counts, told, slow_seconds
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http":
@@ -60,25 +62,27 @@ class Requests:
 
         def sending(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
+                status, seconds = message["status"], perf_counter() - began_at
                 message["headers"] = [*message.get("headers", ()), (HEADER, request_id.encode())]
-                self._answered(scope, message["status"], perf_counter() - began_at)
+                route = scope.get("route")
+                key = (NO_ROUTE if route is None else route.path), scope["method"], status // 100
+                counted = counts.of.get(key) or counts.begun(key)
+                counted.counts[bisect_left(SECONDS, seconds)] += 1  # Histogram.add, without the call
+                counted.sum += seconds
+                if seconds >= slow_seconds or status >= FAILED:
+                    told(scope, status, seconds)
             return send(message)
 
+        counts, told, slow_seconds = self._counts, self._told, self._slow_seconds
         return self._app(scope, receive, sending)
-
-    def _answered(self, scope: Scope, status: int, seconds: float) -> None:
-        method = scope["method"]
-        self._counts.add(route_of(scope), method if method in METHODS else "other", status, seconds)
-        self._told(scope, status, seconds)
 
 
 def route_of(scope: Scope) -> str:
     """The path of the route that answers, with the names of its parameters: what customers are called is not in it."""
     route: Any = scope.get("route")
-    return template_of(getattr(route, "path", None) or NO_ROUTE)
+    return template_of(getattr(route, "path", NO_ROUTE))
 
 
-@lru_cache(maxsize=1024)
 def template_of(path: str) -> str:
     """Without the kinds of its parameters."""
     return _KIND.sub("", path)

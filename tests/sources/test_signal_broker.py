@@ -23,6 +23,7 @@ from store import Store, open_store
 from store.signals import Signal
 from tests.api.conftest import NOW
 from tests.api.test_signal_stream import sell, use_up
+from tests.recording import record_signals
 from tests.sources.conftest import Broker
 from tests.sources.test_nats import at
 
@@ -43,7 +44,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def raise_signals(store: Store, count: int, start: int = 0) -> None:
     numbers = range(start, start + count)
-    store.signals.record([Signal(f"sig_{n}", "quota.exhausted", f"customer-{n % 3}", NOW, {}) for n in numbers])
+    record_signals(store, [Signal(f"sig_{n}", "quota.exhausted", f"customer-{n % 3}", NOW, {}) for n in numbers])
 
 
 def make_stream(broker: Broker, **options: Any) -> None:

@@ -12,6 +12,7 @@ from store import Store
 from store.pruning import FOUND_AGAIN
 from store.signals import Signal
 from store.webhooks import Attempt
+from tests.recording import record_signals
 from tests.store.test_webhooks import NOW, endpoint, made, waiting
 
 DAY = timedelta(days=1)
@@ -19,7 +20,7 @@ LONG_AGO = NOW - 31 * DAY
 
 
 def tell(store: Store, name: str, at: datetime = LONG_AGO, type: str = "customer.suspended", **data: Any) -> None:
-    store.signals.record([Signal(f"sig_{name}", type, "acme", at, data)])
+    record_signals(store, [Signal(f"sig_{name}", type, "acme", at, data)])
 
 
 def kept(store: Store) -> list[str]:
