@@ -44,6 +44,7 @@ from api.routes import (
     signals,
     simulations,
     snapshots,
+    subject_records,
     subscriptions,
     usage,
     webhooks,
@@ -79,6 +80,7 @@ ROUTES = (
     signals,
     webhooks,
     snapshots,
+    subject_records,
     health,
 )  # tried in this order
 _NO_TELEMETRY: TelemetryConfig = {
