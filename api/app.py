@@ -51,6 +51,7 @@ from api.routes import (
     signals,
     simulations,
     snapshots,
+    subject_records,
     subscriptions,
     usage,
     webhooks,
@@ -86,6 +87,7 @@ ROUTES = (
     signals,
     webhooks,
     snapshots,
+    subject_records,
     health,
 )  # tried in this order
 

@@ -75,8 +75,8 @@ class DataDirectoryLocked(IngestError):
         self.holder = dict(holder)
 
 
-class RestoreUnfinished(IngestError):
-    """A backup is being restored into the data directory, or that was broken off."""
+class WorkUnfinished(IngestError):
+    """A backup is being restored into the data directory, or a subject erased from it, or that was broken off."""
 
 
 class JournalDamaged(IngestError):

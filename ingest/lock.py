@@ -5,22 +5,25 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ingest.errors import DataDirectoryLocked, RestoreUnfinished
+from ingest.errors import DataDirectoryLocked, WorkUnfinished
 from rating.disk import Disk, Lock
 
 LOCK_FILE = "lock"
 UNFINISHED = "restoring"  # a file that is there while a backup is restored into the directory
+ERASING = "erasing"  # and one while a subject is erased
 
 
 def lock_directory(disk: Disk, directory: Path, holder: Mapping[str, str]) -> Lock:
     """Own `directory` until the lock is released or this process dies.
 
-    Raises DataDirectoryLocked and RestoreUnfinished.
+    Raises DataDirectoryLocked and WorkUnfinished.
     """
     path = directory / LOCK_FILE
     if (directory / UNFINISHED).exists():
-        raise RestoreUnfinished(
-            f"the restore into {directory} was not finished: run the same `tallystick restore` again"
+        raise WorkUnfinished(f"the restore into {directory} was not finished: run the same `tallystick restore` again")
+    if (directory / ERASING).exists():
+        raise WorkUnfinished(
+            f"the erasure of a subject in {directory} was not finished: run the same `tallystick subjects erase` again"
         )
     try:
         lock = disk.lock(path)

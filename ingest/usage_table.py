@@ -5,7 +5,7 @@ each property that was ever declared.
 A file whose day has few events of a segment holds subjects of all buckets (its `bucket` is null) until it is merged.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -174,9 +174,15 @@ class UsageTable:
         placed = in_days.with_columns(pl.when(is_large).then(BUCKET).alias(BUCKET)).drop("rows")
         self._table.append(placed, application=APPLICATION, version=last_sequence)
 
-    def rewrite(self, paths: Sequence[str], properties: Mapping[str, PropertyType]) -> int:
+    def rewrite(
+        self,
+        paths: Sequence[str],
+        properties: Mapping[str, PropertyType],
+        change: Callable[[pl.DataFrame], pl.DataFrame] | None = None,
+    ) -> int:
         """Put merged files, one a day and bucket, with a column for each of `properties`, in the place of these
-        (as in `snapshot`), and say how many events they hold. No event changes. Durable on return."""
+        (as in `snapshot`), and say how many events they hold. No event changes but by `change`, which keeps their
+        sequences. Durable on return."""
         snapshot = self.snapshot()
         files = snapshot.files.filter(pl.col("path").is_in(list(paths)))
         columns = self.properties() | dict(properties)
@@ -184,6 +190,7 @@ class UsageTable:
         del schema[DAY]
         frames = TableSnapshot(snapshot.version, 0, files, snapshot.since, snapshot.buckets).scan(schema, columns)
         events = pl.concat(frames).collect().with_columns(pl.col("time").dt.date().alias(DAY))
+        events = events if change is None else change(events)
         _assert_same(events, files)
         placed = events.with_columns(bucket_of_subject(self._buckets))
         relative = [str(Path(path).relative_to(self._directory)) for path in files["path"]]

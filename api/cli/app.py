@@ -34,6 +34,7 @@ from api.cli import (
     shadow,
     simulate,
     states,
+    subjects,
     subscriptions,
     usage,
     verify,
@@ -105,4 +106,5 @@ app.add_typer(leases.app, name="leases")
 app.add_typer(customers.app, name="customers")
 app.add_typer(subscriptions.app, name="subscriptions")
 app.add_typer(states.app, name="states")
+app.add_typer(subjects.app, name="subjects")
 app.add_typer(webhooks.app, name="webhooks")

@@ -15,7 +15,7 @@ from api.engine import Engine
 from api.operating.backup import BackupError, BackupFolder, SourceFile
 from api.operating.restore import check, restore
 from api.settings import Settings
-from ingest.errors import RestoreUnfinished
+from ingest.errors import WorkUnfinished
 from rating.disk import Disk
 from tests.api.conftest import NOW, event
 from tests.api.test_backfills import load, opened, step
@@ -223,7 +223,7 @@ def test_a_restore_that_is_killed_at_any_step_is_not_opened_and_can_be_made_agai
             restore(kept, kept.read(), data, DyingDisk(last))
         except Killed:
             if (data / "restoring").exists():
-                with pytest.raises(RestoreUnfinished, match="again"):
+                with pytest.raises(WorkUnfinished, match="again"):
                     Engine.open(Settings(data=data), now=lambda: NOW)
             elif (data / "tallystick.sqlite").exists():
                 break  # all was there: the last step makes the end of the restore durable
