@@ -10,6 +10,7 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.concurrency import run_in_threadpool
 
 from api import compat
+from api.access.documented import document_access
 from api.access.guard import Guard
 from api.documentation import TAGS, problems
 from api.engine import Engine
@@ -18,6 +19,7 @@ from api.limits import BodyLimit
 from api.loop_futures import LoopFutures
 from api.plain_route import PlainRoutes
 from api.routes import (
+    access,
     backfills,
     catalog,
     checks,
@@ -35,6 +37,7 @@ from api.routes import (
     health,
     leases,
     lines,
+    login,
     quota,
     quota_comparison,
     quota_grants,
@@ -48,6 +51,7 @@ from api.routes import (
     usage,
     webhooks,
 )
+from api.security_headers import PagePolicy
 from api.settings import Settings
 
 ROUTES = (
@@ -79,6 +83,7 @@ ROUTES = (
     signals,
     webhooks,
     health,
+    access,
 )  # tried in this order
 _NO_TELEMETRY: TelemetryConfig = {
     "tracing": False,
@@ -105,6 +110,7 @@ def create_app(
         openapi_tags=TAGS,
         lifespan=_running(settings, engine, url),
         responses=problems(422, 500, 503),
+        openapi_url="/openapi.json" if settings.docs else None,
         docs_url=None,
         redoc_url=None,
         telemetry=_NO_TELEMETRY,
@@ -113,9 +119,13 @@ def create_app(
     for route in ROUTES:
         app.include_router(route.router)
     app.include_router(compat.router)
-    docs.install(app)
+    app.include_router(login.router)
+    if settings.docs:
+        docs.install(app)
+    document_access(app)
     guard = Guard(is_local=is_local)
     routes = guard.know(app.router.routes)
+    app.add_middleware(PagePolicy)
     app.add_middleware(PlainRoutes, routes=routes, handlers=app.exception_handlers, guarded=guard.around)
     app.add_middleware(BodyLimit, bytes_max=settings.body_bytes_max, arrow_bytes_max=settings.arrow_body_bytes_max)
     return app
@@ -130,6 +140,7 @@ def _running(
         app.state.engine = given or await run_in_threadpool(Engine.open, settings, url=url)
         if given is None:
             app.state.engine.signalling.deliverer.start()
+            app.state.engine.access.start()
         try:
             yield
         finally:

@@ -87,6 +87,13 @@ class Settings(BaseSettings):
     webhook_waiting_max: Annotated[int, Field(ge=1, le=100_000)] = 10_000
     """How many deliveries wait for one endpoint at a time; further signals wait in the outbox."""
 
+    session_idle_minutes: Annotated[int, Field(ge=1, le=60 * 24 * 7)] = 8 * 60
+    """How long a login to the dashboard lives without being used."""
+    session_hours: Annotated[int, Field(ge=1, le=24 * 90)] = 7 * 24
+    """How long it lives at all."""
+    docs: bool = True
+    """Serve the OpenAPI document and its page, to everybody who can reach the server."""
+
     def ingest_limits(self) -> IngestLimits:
         """The settings that are limits of ingest."""
         return IngestLimits(

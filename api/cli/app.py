@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from api.cli import (
+    audit,
     backfills,
     catalogs,
     charges,
@@ -19,6 +20,7 @@ from api.cli import (
     entitlements,
     events,
     ingesting,
+    keys,
     leases,
     lines,
     lint,
@@ -32,6 +34,7 @@ from api.cli import (
     states,
     subscriptions,
     usage,
+    users,
     verify,
     webhooks,
 )
@@ -93,3 +96,6 @@ app.add_typer(customers.app, name="customers")
 app.add_typer(subscriptions.app, name="subscriptions")
 app.add_typer(states.app, name="states")
 app.add_typer(webhooks.app, name="webhooks")
+app.add_typer(keys.app, name="keys")
+app.add_typer(users.app, name="users")
+app.add_typer(audit.app, name="audit")

@@ -1,8 +1,9 @@
 """Whether the process is up, and whether it can take work."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from api.access.caller import Caller, Scope
 from api.frames import json_response
 from api.models import Health, Readiness
 from api.wiring import TheEngine
@@ -17,8 +18,10 @@ async def health() -> Response:
 
 
 @router.get("/readyz", response_model=Readiness, responses={503: {"model": Readiness, "description": "Not ready"}})
-def readiness(engine: TheEngine) -> Response:
-    """Events can be taken and records can be read; `detail` says more."""
+def readiness(request: Request, engine: TheEngine) -> Response:
+    """Events can be taken and records can be read; `detail` says more to those who may read."""
     status = engine.status()
     ready = bool(status["ready"])
-    return json_response({"status": "ready" if ready else "not ready", "detail": status}, 200 if ready else 503)
+    caller: Caller | None = request.state.caller
+    detail = status if caller is not None and Scope.read in caller.scopes else {}
+    return json_response({"status": "ready" if ready else "not ready", "detail": detail}, 200 if ready else 503)
