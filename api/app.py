@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
 
 from api import compat
+from api.access.documented import document_access
 from api.access.guard import Guard
 from api.dashboard.routes import router as dashboard
 from api.dashboard.state import running_dashboard
@@ -24,6 +25,7 @@ from api.observing.requests import RequestCounts, Requests
 from api.observing.tracing import TracedRequests
 from api.plain_route import PlainRoutes
 from api.routes import (
+    access,
     backfills,
     catalog,
     checks,
@@ -41,6 +43,7 @@ from api.routes import (
     health,
     leases,
     lines,
+    login,
     quota,
     quota_comparison,
     quota_grants,
@@ -56,6 +59,7 @@ from api.routes import (
     usage,
     webhooks,
 )
+from api.security_headers import PagePolicy
 from api.settings import Settings
 
 ROUTES = (
@@ -89,6 +93,7 @@ ROUTES = (
     snapshots,
     subject_records,
     health,
+    access,
 )  # tried in this order
 
 
@@ -127,6 +132,7 @@ def create_app(
         openapi_tags=TAGS,
         lifespan=_running(settings, engine, url),
         responses=problems(422, 500, 503),
+        openapi_url="/openapi.json" if settings.docs else None,
         docs_url=None,
         redoc_url=None,
         telemetry=_NO_TELEMETRY,
@@ -136,10 +142,14 @@ def create_app(
     for route in ROUTES:
         app.include_router(route.router)
     app.include_router(compat.router)
-    docs.install(app)
+    app.include_router(login.router)
+    if settings.docs:
+        docs.install(app)
     app.include_router(dashboard)
+    document_access(app)
     guard = Guard(is_local=is_local)
     routes = guard.know(app.router.routes)
+    app.add_middleware(PagePolicy)
     app.add_middleware(PlainRoutes, routes=routes, handlers=app.exception_handlers, guarded=guard.around)
     app.add_middleware(BodyLimit, bytes_max=settings.body_bytes_max, arrow_bytes_max=settings.arrow_body_bytes_max)
     return app
@@ -154,6 +164,7 @@ def _running(
         app.state.engine = given or await run_in_threadpool(Engine.open, settings, url=url)
         if given is None:
             app.state.engine.signalling.start()
+            app.state.engine.access.start()
         try:
             async with running_dashboard(app):
                 yield

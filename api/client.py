@@ -4,6 +4,7 @@ So the command line needs no second way through the engine. Without a server the
 and the client hands its requests over without a socket (Starlette's client for applications does that).
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,6 +17,7 @@ from api.settings import Settings
 from ingest.errors import DataDirectoryLocked
 
 CONNECT_SECONDS = 5.0
+API_KEY = "TALLYSTICK_API_KEY"
 
 
 @contextmanager
@@ -41,8 +43,10 @@ def connect(settings: Settings, *, url: str | None = None) -> Iterator[httpx2.Cl
 
 
 def _client_of(url: str) -> httpx2.Client:
-    """A rating run takes as long as it takes: only connecting has a limit."""
-    return httpx2.Client(base_url=url, timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS))
+    """A rating run takes as long as it takes: only connecting has a limit. The API key is that of the environment."""
+    key = os.environ.get(API_KEY)
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    return httpx2.Client(base_url=url, headers=headers, timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS))
 
 
 @contextmanager

@@ -16,6 +16,7 @@ TAGS = [
     {"name": "rating", "description": "From usage to charge lines, and from a line back to its arithmetic."},
     {"name": "quota", "description": "Whether a customer may go on, and the signals when a limit is reached."},
     {"name": "webhooks", "description": "Where signals are delivered to, and how far they are."},
+    {"name": "access", "description": "API keys, subject tokens, users of the dashboard, and the log of changes."},
     {"name": "openmeter", "description": "What OpenMeter's clients call, as far as it is served (docs/migrating.md)."},
     {"name": "lago", "description": "What Lago's clients call, as far as it is served (docs/migrating.md)."},
     {"name": "service", "description": "Whether the process is up, and whether it can take work."},
@@ -23,6 +24,7 @@ TAGS = [
 
 _MEANINGS = {
     400: "The body cannot be read",
+    401: "It is not known who asks",
     402: "Not without more credit or another plan",
     403: "Not this one",
     404: "There is no such thing",

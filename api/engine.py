@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from api.access.access import Access
+from api.access.audit import about, nothing_changes
 from api.anomalies import AnomalyWatch
 from api.backfill_preview import Preview, preview
 from api.backfills import BackfillService
@@ -55,6 +56,7 @@ from store.signals import ALL, RecordedSignal, Selection
 from store.subscription_changes import AskedChange, SubscriptionChange
 from store.subscriptions import Subscription
 
+PRIVATE_DIRECTORY = 0o700  # a new data directory: usage, secrets and bills are for the user of the server alone
 Now = Callable[[], datetime]
 
 
@@ -101,7 +103,8 @@ class Engine:
         """The relational store and the line table; what a stopped process left behind is put right."""
         self.store = open_store(self.settings.database, on_failed=self.log.fail, now=self.now)
         try:
-            self.access = Access()
+            self.access = Access(self.store, self.settings, self.now)
+            self.audit = self.access.audit
             self._in_force = compiled(self.store.catalogs.current())
             self.log.declare(self._in_force.catalog.declared_properties() if self._in_force else {})
             line_table = LineTable(self.settings.data / "lines", disk=Disk())
@@ -161,7 +164,10 @@ class Engine:
         Raises DataDirectoryLocked when another process does, JournalDamaged, BackfillDamaged and
         DatabaseDamaged.
         """
+        is_new = not settings.data.exists()
         Disk().make_directory(settings.data.absolute())
+        if is_new:
+            settings.data.chmod(PRIVATE_DIRECTORY)
         holder = {"pid": str(os.getpid()), **({"url": url} if url else {})}
         return cls(settings, now=now, holder=holder)
 
@@ -173,6 +179,7 @@ class Engine:
         self.log.close()
         self.anomalies.close()
         self.signalling.close()
+        self.access.close()
         self.store.close()
 
     @property
@@ -193,6 +200,7 @@ class Engine:
             before = self._in_force.catalog if self._in_force else None
             changes = diff(before, catalog)
             self._refuse_dropped(catalog)
+            about(after={"version": catalog.version}) if not dry_run else nothing_changes()
             applied = not dry_run and self._bring_into_force(compiled)
         return CatalogApplied(catalog.version, before.version if before else None, applied, changes)
 

@@ -1,6 +1,7 @@
 """Serve a data directory over HTTP: one process, one event loop, until a signal ends it."""
 
 import gc
+import os
 import signal
 import socket
 import sys
@@ -9,11 +10,13 @@ from contextlib import closing, contextmanager
 
 import uvicorn
 
+from api.access.unsafe import BAD_SETTINGS, PRIVATE_UMASK, Unsafe, refuse_unsafe
 from api.app import create_app
 from api.engine import Engine
 from api.http_protocol import BoundedProtocol, connections_max, end_overdue
 from api.observing.logs import configure_logs
 from api.observing.tracing import configure_tracing
+from api.security_headers import EVERYWHERE
 from api.settings import Settings
 
 DISK_FAILED = 70  # exit code: nothing more is acknowledged until the process has started again (RELIABILITY R4)
@@ -29,18 +32,26 @@ def _say(url: str, settings: Settings) -> None:
 def serve(settings: Settings, *, announce: Callable[[str, Settings], None] = _say) -> None:
     """Open the data directory, listen, and say where; returns after SIGTERM or SIGINT with everything written.
 
-    Raises OSError when the address is taken, and what Engine.open raises, before anything is listened to. Exits with
-    DISK_FAILED when the log cannot be written any more; what it has acknowledged is safe, the next start recovers it.
+    Raises OSError when the address is taken, Unsafe, and what Engine.open raises, before anything is answered. Exits
+    with DISK_FAILED when the log cannot be written any more; what it has acknowledged is safe, the next start recovers
+    it.
     """
     configure_logs(settings.log_level, settings.log_format)
     if settings.tracing:
         configure_tracing()
+    os.umask(PRIVATE_UMASK)
     with closing(_listening(settings)) as listening:
         host, port = listening.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         engine = Engine.open(settings, url=url)
+        try:
+            refuse_unsafe(settings, engine.access)
+        except Unsafe:
+            engine.close()
+            raise
         server = _server(settings, engine)
         engine.signalling.start()
+        engine.access.start()
         _rest_what_stays()
         with _rate_limits(settings, engine):
             announce(url, settings)
@@ -98,6 +109,7 @@ def _server(settings: Settings, engine: Engine) -> uvicorn.Server:
         log_level="warning",
         access_log=False,
         server_header=False,
+        headers=EVERYWHERE,
         proxy_headers=False,
         ws="none",
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
@@ -121,5 +133,13 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
+def _main() -> None:
+    try:
+        serve(Settings())
+    except Unsafe as error:
+        print(f"tallystick: {error}", file=sys.stderr)
+        sys.exit(BAD_SETTINGS)
+
+
 if __name__ == "__main__":
-    serve(Settings())
+    _main()

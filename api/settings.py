@@ -121,6 +121,13 @@ class Settings(BaseSettings):
     signals_nats_subject: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")] = "tallystick.signals"
     """What the subjects of signals begin with; the type of the signal follows."""
 
+    session_idle_minutes: Annotated[int, Field(ge=1, le=60 * 24 * 7)] = 8 * 60
+    """How long a login to the dashboard lives without being used."""
+    session_hours: Annotated[int, Field(ge=1, le=24 * 90)] = 7 * 24
+    """How long it lives at all."""
+    docs: bool = True
+    """Serve the OpenAPI document and its page, to everybody who can reach the server."""
+
     @classmethod
     def settings_customise_sources(
         cls,

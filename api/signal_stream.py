@@ -6,7 +6,7 @@ outbox has every signal.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from starlette.concurrency import run_in_threadpool
@@ -40,12 +40,12 @@ class Streams:
         """How many there are."""
         return len(self._open)
 
-    def stream(self, after: int, selected: Selection) -> AsyncIterator[bytes]:
-        """Events of the signals behind sequence `after`, until the listener or the server goes. Raises
-        TooManyStreams."""
+    def stream(self, after: int, selected: Selection, is_welcome: Callable[[], bool]) -> AsyncIterator[bytes]:
+        """Events of the signals behind sequence `after`, until the listener or the server goes, or the listener is not
+        welcome any more. Raises TooManyStreams."""
         if len(self._open) >= STREAMS_MAX:
             raise TooManyStreams(f"{STREAMS_MAX} streams of signals are open; close one, or ask with `after`")
-        return self._events(after, selected)
+        return self._events(after, selected, is_welcome)
 
     def end(self) -> None:
         """End every stream, so that the server can end."""
@@ -53,7 +53,7 @@ class Streams:
         for woken in list(self._open):
             woken.wake()
 
-    async def _events(self, after: int, selected: Selection) -> AsyncIterator[bytes]:
+    async def _events(self, after: int, selected: Selection, is_welcome: Callable[[], bool]) -> AsyncIterator[bytes]:
         woken = _Woken(asyncio.get_running_loop(), asyncio.Event())
         self._open.add(woken)
         forget = self._bell.call(woken.wake)
@@ -62,6 +62,8 @@ class Streams:
             while not self._is_ending:
                 woken.event.clear()
                 page = await run_in_threadpool(self._page, after, selected)
+                if not is_welcome():
+                    return
                 if page:
                     after = page[-1].sequence
                     yield b"".join(map(event_of, page))

@@ -76,6 +76,12 @@ class Customers:
         with reading(self.engine) as connection:
             return connection.scalar(select(func.count()).select_from(customers)) or 0
 
+    def payer_of(self, subject: str) -> str | None:
+        """The customer of a subject now; null for nobody's."""
+        with reading(self.engine) as connection:
+            found: str | None = connection.scalar(select(subjects.c.customer).where(subjects.c.subject == subject))
+        return found
+
     def subjects_frame(self, change: int | None = None, of: Collection[str] | None = None) -> pl.DataFrame:
         """Every subject with its customer: schema SUBJECT, sorted by subject. As it is now, or as of `change`; `of` a
         few customers if given."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,6 +28,17 @@ class Database(Protocol):
     def turn(self) -> AbstractContextManager[Engine]: ...
     def raised(self, error: DBAPIError, *, is_commit: bool) -> StoreError | None: ...
     def disconnect(self) -> None: ...
+
+
+class Alongside(Protocol):
+    """What is to be written together with a change that others make: an entry of the audit log."""
+
+    def write(self, connection: Connection) -> None: ...
+    def written(self) -> None: ...
+
+
+ALONGSIDE: ContextVar[Alongside | None] = ContextVar("alongside", default=None)
+"""Of this request."""
 
 
 def connect(url: str, on_failed: OnFailed | None = None) -> Engine:
@@ -80,14 +92,18 @@ def reading(engine: Engine) -> Iterator[Connection]:
 def writing(engine: Engine) -> Iterator[Connection]:
     """One transaction, committed at the end or not at all; writers come one after the other.
 
-    Raises DatabaseUnavailable, and then nothing was changed; of its classes DatabaseUncertain and DatabaseFailed say
-    that nobody knows.
+    What is ALONGSIDE is written with the first that is committed. Raises DatabaseUnavailable, and then nothing was
+    changed; of its classes DatabaseUncertain and DatabaseFailed say that nobody knows.
     """
-    database = _database(engine)
+    database, alongside = _database(engine), ALONGSIDE.get()
     with database.turn() as writer, _errors(database), writer.begin() as connection:
         yield connection
+        if alongside is not None:
+            alongside.write(connection)
         with _errors(database, is_commit=True):
             connection.commit()
+    if alongside is not None:
+        alongside.written()
 
 
 @contextmanager

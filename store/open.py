@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from sqlalchemy import Engine
 
 from rating.disk import Disk
+from store.api_keys import ApiKeys
+from store.audit_log import AuditRecords
 from store.backfills import Backfills
 from store.catalogs import Catalogs
 from store.changes import Changes, Now
@@ -28,6 +30,7 @@ from store.shadows import Shadows
 from store.signals import Signals
 from store.subscription_changes import SubscriptionChanges
 from store.subscriptions import Subscriptions
+from store.users import Users
 from store.webhooks import Webhooks
 
 PRIVATE = 0o600  # of a new database file: it holds the secrets that webhooks are signed with
@@ -54,6 +57,9 @@ class Store:
     changes: Changes
     shadows: Shadows
     leases: Leases
+    api_keys: ApiKeys
+    users: Users
+    audit: AuditRecords
     disk: Disk
 
     def close(self) -> None:
@@ -109,6 +115,9 @@ def open_store(url: str, *, on_failed: OnFailed | None = None, disk: Disk | None
         changes=Changes(engine),
         shadows=Shadows(engine, now),
         leases=Leases(engine),
+        api_keys=ApiKeys(engine),
+        users=Users(engine),
+        audit=AuditRecords(engine, now),
         disk=disk,
     )
 

@@ -60,13 +60,19 @@ def _place(client: str) -> tuple[bool, bool]:
 def _refuse_strangers(scope: Scope) -> None:
     for name, value in scope["headers"]:
         if name == b"host":
-            if not _is_here(b"//" + value):
-                raise NotAllowed(f"without a key only http://localhost and 127.0.0.1 are served under: {_CREATE}")
+            if not _is_ours(value):
+                raise NotAllowed(f"without a key requests are for localhost or 127.0.0.1: {_CREATE}")
         elif name == b"origin":
             if not _is_here(value):
                 raise NotAllowed(f"without a key no other site's requests are served: {_CREATE}")
         elif name in _PROXIED:
             raise NotAllowed(f"without a key nothing that comes through a proxy is served: {_CREATE}")
+
+
+@lru_cache(maxsize=1024)
+def _is_ours(host: bytes) -> bool:
+    """Also a name without a dot, as machines of one network have: nobody can have such a name on the Internet."""
+    return _is_here(b"//" + host) or not (set(b".:[") & set(host.partition(b":")[0]) or host[:1] == b"[")
 
 
 @lru_cache(maxsize=1024)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit: 0 ok, 1 failed or a problem found, 2 wrong usage, 65 bad data, 69 no server, 75 try
-    again later, 78 a bad setting. A failure is one sentence with its cure on stderr, and a document on stdout with
-    --json."""
+    again later, 78 settings that the server does not start with. A failure is one sentence with its cure on stderr, and
+    a document on stdout with --json."""
     from api.cli.app import app
     from api.cli.failing import Failure, report
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from api.cli import (
+    audit,
     backfills,
     backups,
     catalogs,
@@ -22,6 +23,7 @@ from api.cli import (
     entitlements,
     events,
     ingesting,
+    keys,
     leases,
     lines,
     lint,
@@ -37,6 +39,7 @@ from api.cli import (
     subjects,
     subscriptions,
     usage,
+    users,
     verify,
     webhooks,
 )
@@ -108,3 +111,6 @@ app.add_typer(subscriptions.app, name="subscriptions")
 app.add_typer(states.app, name="states")
 app.add_typer(subjects.app, name="subjects")
 app.add_typer(webhooks.app, name="webhooks")
+app.add_typer(keys.app, name="keys")
+app.add_typer(users.app, name="users")
+app.add_typer(audit.app, name="audit")

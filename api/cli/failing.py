@@ -11,7 +11,7 @@ USAGE = 2
 BAD_DATA = 65
 UNAVAILABLE = 69
 TRY_AGAIN = 75
-BAD_SETTING = 78
+BAD_SETTINGS = 78
 
 SHOWN_PROBLEMS_MAX = 50
 
@@ -66,9 +66,9 @@ def failures_of_the_directory() -> Iterator[None]:
     except (IngestError, StoreError) as error:
         raise Failure(str(error), FAILED) from error
     except ValidationError as error:
-        raise Failure(wrong(error), BAD_SETTING) from error
+        raise Failure(wrong(error), BAD_SETTINGS) from error
     except ConfigUnreadable as error:
-        raise Failure(f"{error}.", BAD_SETTING) from error
+        raise Failure(f"{error}.", BAD_SETTINGS) from error
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
         raise Failure(f"the data directory cannot be used:{where} {error.strerror or error}.", FAILED) from error

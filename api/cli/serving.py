@@ -1,12 +1,14 @@
 """`tallystick serve`: the server on a data directory."""
 
 import json as json_module
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.cli.failing import FAILED, USAGE, Failure, failures_of_the_directory
+from api.cli.failing import BAD_SETTINGS, FAILED, USAGE, Failure, failures_of_the_directory
 from api.cli.options import Data, Json
 from api.cli.printing import note
 from api.cli.writing import write_bytes
@@ -29,7 +31,8 @@ def serve(
     json: Json = False,
 ) -> None:
     """Serve a data directory over HTTP until SIGTERM or Ctrl-C. With --json the first line of stdout says where."""
-    with failures_of_the_directory():
+    with _settings_that_fail(), failures_of_the_directory():
+        from api.access.unsafe import Unsafe
         from api.server import serve as serve_settings
         from api.settings import Settings
 
@@ -53,10 +56,22 @@ def serve(
             extra = "tracing" if (error.name or "").startswith("opentelemetry") else "envoy"
             what = {"tracing": "tracing needs", "envoy": "the rate limit service needs"}[extra]
             raise Failure(f"{what} more packages: pip install 'tallystick[{extra}]'", USAGE) from error
+        except Unsafe as error:
+            raise Failure(str(error), BAD_SETTINGS) from error
         except OSError as error:
             if error.filename is None:
                 raise Failure(_not_listening(settings, error), FAILED) from error
             raise
+
+
+@contextmanager
+def _settings_that_fail() -> Iterator[None]:
+    """A service manager must see that it is no use to start again."""
+    try:
+        yield
+    except Failure as failure:
+        code = BAD_SETTINGS if failure.exit_code == USAGE else failure.exit_code
+        raise Failure(failure.message, code, failure.problems) from failure
 
 
 def _not_listening(settings: "Settings", error: OSError) -> str:

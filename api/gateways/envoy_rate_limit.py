@@ -11,9 +11,12 @@ from datetime import datetime
 from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import unquote
 
 import grpc
 
+from api.access.errors import Denied, NotAllowed
+from api.access.requirements import REQUIREMENTS
 from api.engine import Engine
 from api.errors import KINDS
 from api.gateways.envoy_messages import OK, OVER_LIMIT, SERVICE, RateLimitRequest, RateLimitResponse
@@ -28,6 +31,12 @@ DESCRIPTORS_MAX = 100
 _UINT32_MAX = 2**32 - 1
 _THREADS = 8
 _GRACE_SECONDS = 5.0
+_NEEDS = REQUIREMENTS["GET", "/v1/gateways/auth"]
+_DENIED = {
+    HTTPStatus.UNAUTHORIZED: grpc.StatusCode.UNAUTHENTICATED,
+    HTTPStatus.FORBIDDEN: grpc.StatusCode.PERMISSION_DENIED,
+    HTTPStatus.TOO_MANY_REQUESTS: grpc.StatusCode.RESOURCE_EXHAUSTED,
+}
 _KEYS = {"subject", "feature", "amount"}
 
 
@@ -68,14 +77,35 @@ def serve_rate_limits(engine: Engine, host: str, port: int) -> RateLimits:
 
 def _answer(engine: Engine, request: Any, context: grpc.ServicerContext) -> Any:
     try:
+        _admit(engine, context)
         questions, now = questions_of(request), engine.now()
         answers = [engine.quota.check(*question, now) for question in questions]
         engine.quota.answers.add_all("envoy", [answer.reason for answer in answers])
         return response_of(answers, now)
+    except Denied as denied:
+        context.abort(_DENIED[HTTPStatus(denied.status)], str(denied))
     except tuple(KINDS) as error:
         kind = next(KINDS[each] for each in type(error).__mro__ if each in KINDS)
         is_theirs = kind.status < HTTPStatus.INTERNAL_SERVER_ERROR
         context.abort(grpc.StatusCode.INVALID_ARGUMENT if is_theirs else grpc.StatusCode.UNAVAILABLE, str(error))
+
+
+def _admit(engine: Engine, context: grpc.ServicerContext) -> None:
+    """The guard of this way in: a key with the scope quota in the metadata. Raises Denied."""
+    headers = [(name.encode(), _bytes(value)) for name, value in context.invocation_metadata()]
+    caller = engine.access.identify({"headers": headers, "client": _client(context.peer())}, _NEEDS)
+    if _NEEDS.scope not in caller.scopes:
+        raise NotAllowed(f"this needs the scope {_NEEDS.scope}; {caller.name!r} has it not")
+
+
+def _client(peer: str) -> tuple[str, int]:
+    """Address and port of `ipv4:127.0.0.1:5000` or `ipv6:%5B::1%5D:5000`."""
+    host, _, port = unquote(peer.partition(":")[2]).rpartition(":")
+    return host.strip("[]") or "::", int(port) if port.isdecimal() else 0
+
+
+def _bytes(value: str | bytes) -> bytes:
+    return value.encode() if isinstance(value, str) else value
 
 
 def questions_of(request: Any) -> list[tuple[str, str, Decimal]]:

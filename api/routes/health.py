@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from api.access.caller import Caller, Scope
 from api.frames import json_response
 from api.models import Health, Readiness
 from api.observing.metrics import CONTENT_TYPE, Metrics
@@ -19,10 +20,13 @@ async def health() -> Response:
 
 
 @router.get("/readyz", response_model=Readiness, responses={503: {"model": Readiness, "description": "Not ready"}})
-def readiness(engine: TheEngine) -> Response:
-    """Events can be taken, records can be read and quotas are counted, or why not; `detail` says more."""
+def readiness(request: Request, engine: TheEngine) -> Response:
+    """Events can be taken, records can be read and quotas are counted, or why not; `detail` says more to those who may
+    read."""
     found = readiness_of(engine)
-    return json_response(found, 200 if found["status"] == "ready" else 503)
+    caller: Caller | None = request.state.caller
+    shown = found if caller is not None and Scope.read in caller.scopes else {**found, "detail": {}}
+    return json_response(shown, 200 if found["status"] == "ready" else 503)
 
 
 @router.get(

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import AwareDatetime
 from starlette.responses import Response
 
+from api.access.audit import nothing_changes
 from api.documentation import problems
 from api.engine import Engine
 from api.frames import json_response, rows
@@ -45,6 +46,7 @@ def start_run(engine: TheEngine, given: RunIn, response: Response) -> RunOut | C
 
 def _close(engine: Engine, given: RunIn, response: Response) -> ClosedOut:
     if given.dry_run:
+        nothing_changes()
         response.status_code = 200
         return ClosedOut(runs=[], would=engine.dry_close(given.until, given.since))
     runs = engine.close_due(given.until, given.since, draft=given.draft)

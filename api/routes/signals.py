@@ -1,5 +1,6 @@
 """Signals in the order in which they were recorded: in pages, or as a stream."""
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request
@@ -38,7 +39,8 @@ async def list_signals(
     `Accept: text/event-stream` they are a stream that does not end: each signal as soon as it is recorded."""
     selected = Selection(tuple(type or ()), tuple(customer or ()))
     if media_of(request.headers.get("accept"), (JSON, MEDIA)) == MEDIA:
-        events = engine.signalling.streams.stream(_behind(last_event_id, after), selected)
+        is_welcome = partial(engine.access.is_welcome, request.state.caller)
+        events = engine.signalling.streams.stream(_behind(last_event_id, after), selected, is_welcome)
         return StreamingResponse(events, media_type=MEDIA, headers={"Cache-Control": "no-store"})
     page = await run_in_threadpool(engine.signals, after, limit, selected)
     found = SignalPage(items=[SignalOut.model_validate(s) for s in page], next=page[-1].sequence if page else after)
