@@ -11,6 +11,7 @@ from api.documentation import problems
 from api.frames import JSON
 from api.models import Output
 from api.operating.subject_export import known_of
+from api.paths import anything
 from api.routes.event_list import EventOut
 from api.wiring import TheEngine
 
@@ -34,7 +35,7 @@ class SubjectRecords(Output):
     charge_lines: list[dict[str, Any]] = Field(description="of the customers who pay for it now, of every run")
 
 
-@router.get("/{subject:path}/records", response_model=SubjectRecords, responses=problems(404))
+@router.get(f"/{anything('subject')}/records", response_model=SubjectRecords, responses=problems(404))
 def read_records(engine: TheEngine, subject: str) -> Response:
     """Everything that is known of a subject, in one document: for the person whose usage it is."""
     return Response(_encode(known_of(engine, subject)), media_type=JSON)
