@@ -95,7 +95,7 @@ class SnapshotService:
             if len(self._taken) >= SNAPSHOTS_MAX:
                 oldest = next(iter(self._taken))
                 raise TooManySnapshots(
-                    [f"{SNAPSHOTS_MAX} backups are being made; wait for one, or release its snapshot: {oldest}"]
+                    [f"{SNAPSHOTS_MAX} backups are being made; wait for one, or DELETE /v1/snapshots/{oldest}"]
                 )
             name = uuid4().hex
             directory = self._directory / name
@@ -171,7 +171,7 @@ class _Linked:
         """Link files; their sizes as of now are what counts."""
         for path in paths:
             if path not in self._paths and not self._is_left_out(path):
-                with suppress(FileNotFoundError) if _CACHE in path.parts else nullcontext():  # merged just now
+                with suppress(FileNotFoundError) if path.parent.name == _CACHE else nullcontext():  # merged just now
                     self._link(path)
 
     def add_copy(self, copy: Callable[[Path], None]) -> None:
