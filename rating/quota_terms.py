@@ -105,7 +105,7 @@ class QuotaTerms:
 
     @cached_property
     def expiring_customers(self) -> Sequence[str]:
-        """The customers of whom anything may end, or is carried on: of whom something was granted, or whose plans grant,
+        """The customers of whom anything may end or is carried on: of whom something was granted, or whose plans grant,
         roll over or carry."""
         granted = set(self.grants["customer"])
         plans = {plan for _, plan in self._plan_gives}
