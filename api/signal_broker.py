@@ -15,6 +15,7 @@ from typing import Any
 import nats
 from nats.errors import Error as NatsError
 from nats.js.client import JetStreamContext
+from nats.js.errors import NoStreamResponseError
 
 from api.signal_json import signal_json
 from store.errors import DatabaseUnavailable
@@ -121,6 +122,8 @@ class SignalBroker:
 
     def _is_in_the_way(self, error: Exception) -> None:
         problem = str(error) or type(error).__name__
+        if isinstance(error, NoStreamResponseError):
+            problem = f"no stream takes the subjects {self._prefix}.>: make one"
         if problem != self._problem:
             _log.error("signals wait for NATS: %s; trying again", problem)
         self._problem = problem

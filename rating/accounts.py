@@ -152,6 +152,20 @@ class Accounts:
                 return place.level if place.standing.is_entitled else None
         return None
 
+    def levels(self, customer: str, feature: str, now: datetime) -> list[LevelChange]:
+        """The levels that an account of a customer has reached by now, whatever has brought it there: a grant that
+        ended, or what a window before left to be paid. Rolling windows, which have others each step, are left out."""
+        key: Key = ("customer", customer, feature)
+        account = self._accounts.get(key)
+        place = account.at(now) if account is not None and feature not in self.uncounted.why else None
+        if account is None or place is None or place.standing.segment.span is None:
+            return []
+        level, is_rolling = place.level, place.standing.segment.span.window.kind == "rolling"
+        if is_rolling or level.limit is None or (level.used <= 0 <= level.limit):
+            return []
+        names = [name for _, name in reached(_thresholds(place) if level.limit > 0 else (), level)]
+        return [replace(_change(Link("customer", key, customer, account), place, name), at=now) for name in names]
+
     def expiring(self, customer: str, feature: str, now: datetime, within: timedelta) -> list[Expiring]:
         """What of an account of a customer ends within so much time."""
         terms = self.terms.account(customer, feature)

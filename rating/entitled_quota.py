@@ -242,7 +242,8 @@ class EntitledQuota:
 
     def expiring(self, now: datetime, behind: int, count: int) -> tuple[list[tuple[str, str, Expiring]], int | None]:
         """What ends soon, by customer and feature, of `count` customers behind the first `behind` of those of whom
-        anything may; and how many were looked at, null: all."""
+        anything may; and how many were looked at, null: all. Levels that they have reached because something has ended
+        are reported."""
         terms = self._terms
         customers = terms.expiring_customers[behind : behind + count] if terms is not None else ()
         found = [(c, f, one) for c in customers for f, one in self._expiring_of(c, now)]
@@ -254,8 +255,20 @@ class EntitledQuota:
             terms, accounts = self._terms, self._accounts
             if terms is None or accounts is None:
                 return []
+            for feature in terms.meters:
+                if terms.is_accounted(customer, feature):
+                    self._reached_unseen(accounts.levels(customer, feature, now))
             within = {f: w for f, w in terms.expiring_within.items() if terms.is_accounted(customer, f)}
             return [(f, one) for f, w in within.items() for one in accounts.expiring(customer, f, now, w)]
+
+    def _reached_unseen(self, changes: list[LevelChange]) -> None:
+        """Report levels that no event has brought a quota to, but for those that were reported."""
+        new = [change for change in map(self._open.armed, changes) if change.key not in self._reported]
+        for change in new:
+            self._open.put(change, change.at)
+        self._reported.update((change.key, change.window_end) for change in new)
+        if new:
+            self._on_change(new)
 
     def customer_of(self, subject: str) -> str | None:
         """Who pays for a subject."""

@@ -105,10 +105,13 @@ class QuotaTerms:
 
     @cached_property
     def expiring_customers(self) -> Sequence[str]:
-        """The customers of whom anything may end: of whom something was granted, or whose plans grant or roll over."""
+        """The customers of whom anything may end or is carried on: of whom something was granted, or whose plans grant,
+        roll over or carry."""
         granted = set(self.grants["customer"])
         plans = {plan for _, plan in self._plan_gives}
-        plans |= {plan for of in self.gives.values() for plan, one in of.items() if one.rollover is not None}
+        plans |= {
+            plan for of in self.gives.values() for plan, one in of.items() if one.rollover is not None or one.carries
+        }
         return sorted(granted | {key for key, agreed in self._agreed.items() if any(a.plan in plans for a in agreed)})
 
     def customer_of(self, subject: str) -> str | None:

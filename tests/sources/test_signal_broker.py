@@ -125,6 +125,7 @@ def test_a_broker_that_is_away_or_has_no_stream_loses_nothing(
         raise_signals(store, 3)
         running.wake()
         until(lambda: running.status()["problem"] is not None)
+        assert running.status()["problem"] == "no stream takes the subjects tallystick.signals.>: make one"
         make_stream(broker)
         until(lambda: running.cursor == 3)
         broker.stop()

@@ -1,6 +1,7 @@
 """What is told of amounts that end soon: of customers, of plans, and what was rolled over."""
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from tests.rating.quota.accounts import JANUARY, on
@@ -60,6 +61,38 @@ def test_each_feature_says_how_long_before_and_none_is_never() -> None:
     assert [bool(told(live({"limit": "1"}, days, grants=[gift]))) for days in (0, 7, 19, 20, 365)] == [
         False, False, False, True, True
     ]  # fmt: skip
+
+
+def test_a_grant_that_has_ended_leaves_a_quota_exhausted_and_is_told_though_nobody_uses_anything() -> None:
+    gift = {"grant": "gift", "amount": "50", "effective_at": JANUARY, "expires_at": JANUARY + DAY, "priority": 200}
+    quota = live({"limit": "100", "thresholds": ["80%"]}, grants=[gift])
+    quota.use(119)
+    assert [change.kind for change in quota.changes] == []
+    quota.use(1)
+    assert [(c.kind, c.limit) for c in quota.changes] == [("threshold", 150)]
+    quota.now = JANUARY + DAY
+    for _ in range(2):
+        told(quota)
+        quota.quota.tick(quota.now)
+    ended = [(c.kind, c.limit, c.used, c.at) for c in quota.changes[1:]]
+    assert [kind for kind, *_ in ended] == ["threshold", "exhausted"]
+    assert {tuple(rest) for _, *rest in ended} == {(Decimal(120), Decimal(120), quota.now)}
+    quota.put(quota.terms)
+    told(quota)
+    assert len({change.key for change in quota.changes}) == 3
+
+
+def test_what_a_window_leaves_to_be_paid_is_told_where_the_next_one_begins() -> None:
+    quota = live({"limit": "100", "overage": "carry", "window": "day"})
+    quota.use(250)
+    assert [change.kind for change in quota.changes] == ["exhausted", "negative"]
+    quota.now = JANUARY + DAY
+    told(quota)
+    quota.quota.tick(quota.now)
+    assert [(c.kind, c.limit, c.used) for c in quota.changes[2:]] == [("exhausted", -50, 0), ("negative", -50, 0)]
+    quota.now = JANUARY + 2 * DAY
+    quota.quota.tick(quota.now)
+    assert [(c.kind, c.because) for c in quota.changes[4:]] == [("restored", "reset")]
 
 
 def test_customers_are_looked_at_some_at_a_time() -> None:
