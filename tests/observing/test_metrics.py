@@ -82,7 +82,9 @@ def test_every_metric_of_a_scrape_is_in_the_table_with_its_labels(sold: httpx2.C
     found = scraped(sold.get("/metrics"))
     for name, samples in found.items():
         if name.startswith("tallystick_"):
-            base = next(n for n in (name, *(name.removesuffix(s) for s in ("_bucket", "_sum", "_count"))) if n in METRICS)
+            base = next(
+                n for n in (name, *(name.removesuffix(s) for s in ("_bucket", "_sum", "_count"))) if n in METRICS
+            )
             labels = {key for sample in samples for key, _ in sample}
             assert labels - {"le"} == set(METRICS[base].labels), name
     assert {"process_resident_memory_bytes", "process_open_fds"} <= found.keys()
