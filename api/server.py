@@ -18,6 +18,7 @@ from api.observing.logs import configure_logs
 from api.observing.tracing import configure_tracing
 from api.security_headers import EVERYWHERE
 from api.settings import Settings
+from api.starting import Starting
 
 DISK_FAILED = 70  # exit code: nothing more is acknowledged until the process has started again (RELIABILITY R4)
 GRACE_SECONDS = 30
@@ -43,7 +44,8 @@ def serve(settings: Settings, *, announce: Callable[[str, Settings], None] = _sa
     with closing(_listening(settings)) as listening:
         host, port = listening.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        engine = Engine.open(settings, url=url)
+        with Starting(listening):
+            engine = Engine.open(settings, url=url)
         try:
             refuse_unsafe(settings, engine.access)
         except Unsafe:

@@ -87,7 +87,7 @@ class Settings(BaseSettings):
     retention_hours: Annotated[int, Field(ge=1, le=168)] = 1
     """How long files that were merged stay for those who still read them: longer than a rating run takes."""
 
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = "warning"
     """What is logged of this program; of libraries, warnings. `debug` shows messages of faults, which may name data."""
     log_format: Literal["auto", "json", "text"] = "auto"
     """A line of JSON for each thing that is logged, or text for people; `auto` is text on a terminal."""

@@ -13,6 +13,7 @@ from api.cli.service import Service
 from api.settings import Settings
 
 FREE_BYTES_MIN = 1 << 30
+FREE_FILES_MIN = 10_000
 SYNC_SECONDS_MAX = 0.2
 SEALED_SEGMENTS_MAX = 4
 RUNS_MAX = 1_000
@@ -40,7 +41,11 @@ def check_disk(data: Path) -> Check:
     except OSError as error:
         return Check("disk", False, f"{data} cannot be written: {error.strerror}", "Mend its permissions or the disk.")
     seconds, free = (time.monotonic() - started) / 3, shutil.disk_usage(data).free
+    files = os.statvfs(data)
     found = f"a sync takes {seconds * 1000:.1f} ms, {free / 2**30:.1f} GiB are free"
+    if files.f_files and files.f_favail < FREE_FILES_MIN:  # some file systems have no such limit
+        found += f", for {grouped(files.f_favail)} files"
+        return Check("disk", False, found, "Remove files: soon no more can be made.")
     if free < FREE_BYTES_MIN:
         return Check("disk", False, found, "Make room: without it events are refused with 507.")
     slow = "" if seconds < SYNC_SECONDS_MAX else "Use a faster disk: every acknowledgement waits for a sync."

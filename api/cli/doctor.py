@@ -1,5 +1,6 @@
 """`tallystick doctor`: is everything as it should be, and what to do where it is not."""
 
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -19,13 +20,16 @@ if TYPE_CHECKING:
     from ingest.losses import Loss
     from ingest.repair import Repair
 
+LOOKS, LOOK_SECONDS = 20, 0.05
+
 Mend = Annotated[
     bool, typer.Option("--repair", help="Save what is whole in a damaged journal, and list what is lost; no server.")
 ]
 
 
 def doctor(data: Data = None, url: Url = None, repair: Mend = False, json: Json = False) -> None:
-    """Check a data directory: disk, lock, journal, usage table, database, and that live quota counters equal a query.
+    """Check a data directory: settings, disk, clock, journal, index of duplicates, usage table, database, webhooks, and
+    that live quota counters equal a query.
 
     Each line is ok or a problem with its cure; exit code 1 when there is a problem.
     """
@@ -56,10 +60,13 @@ def _checks(data: Path | None, url: str | None) -> Iterator["Check"]:
         check_log,
         check_table,
     )
+    from api.cli.service_checks import check_clock, check_identities, check_settings, check_webhooks
 
     settings = _settings(data)
+    yield check_settings()
     if url is None and settings.data.is_dir():
         yield check_disk(settings.data)
+        yield check_clock(settings.data)
         closed = _checks_of_closed(settings.data)
         yield from closed
         if not all(check.ok for check in closed):
@@ -68,9 +75,14 @@ def _checks(data: Path | None, url: str | None) -> Iterator["Check"]:
     try:
         with reach(data, url) as service:
             status = _status(service)
+            if "webhooks" not in status:  # the database is away
+                yield check_log(status["log"])
+                raise Failure("the records cannot be read: the database does not answer")
             here = Path(status["data"])
             yield Check("service", True, f"{_where(here, url)}, catalog {status['catalog'] or 'none yet'}")
             yield check_log(status["log"])
+            yield check_identities(_quiet_log(service, status["log"]))
+            yield check_webhooks(status["webhooks"])
             if here.is_dir():
                 yield check_table(here)
                 yield from check_backfills(here, is_closed=False)
@@ -145,6 +157,17 @@ def _settings(data: Path | None) -> "Settings":
 def _status(service: Service) -> dict[str, Any]:
     answer: dict[str, Any] = service.answer("GET", "/readyz", also=(503,)).json()["detail"]
     return answer
+
+
+def _quiet_log(service: Service, log: dict[str, Any]) -> dict[str, Any]:
+    """The log at a moment between two groups, if there is one: an event is in the journal a little before its identity
+    is in the index."""
+    for _ in range(LOOKS):
+        if log["known_identities"] == log["last_sequence"]:
+            break
+        time.sleep(LOOK_SECONDS)
+        log = _status(service)["log"]
+    return log
 
 
 def _where(data: Path, url: str | None) -> str:

@@ -21,6 +21,7 @@ from api.observing.request_ids import current
 from ingest.errors import BackfillDamaged, CommitUnknown, DataDirectoryLocked, JournalDamaged, NotCommitted
 from store.errors import DatabaseDamaged, DatabaseUnavailable
 
+REQUESTS = "tallystick.requests"
 OURS = ("tallystick", "api", "ingest", "store", "rating")
 _SPEAKING = (
     OSError,
@@ -53,6 +54,7 @@ def configure_logs(level: str, form: str, stream: TextIO | None = None) -> None:
     logging.captureWarnings(True)
     for name in OURS:
         logging.getLogger(name).setLevel(level.upper())
+    logging.getLogger(REQUESTS).setLevel(logging.INFO)  # `log_requests` decides which there are
 
 
 class _Formatter(structlog.stdlib.ProcessorFormatter):

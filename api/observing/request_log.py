@@ -7,9 +7,10 @@ import logging
 
 from starlette.types import Scope
 
+from api.observing.logs import REQUESTS
 from api.observing.requests import FAILED, route_of
 
-_log = logging.getLogger("tallystick.requests")
+_log = logging.getLogger(REQUESTS)
 _QUIET = frozenset({"/healthz", "/readyz"})
 """Not ready is no fault, and somebody asks every few seconds."""
 
