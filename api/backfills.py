@@ -17,6 +17,7 @@ from uuid import uuid4
 
 import polars as pl
 
+from api.access.audit import about
 from ingest.backfill import DIRECTORY, BackfillPlace, with_candidate
 from ingest.backfill_effect import Effect, effect_of
 from ingest.backfill_range import BackfillRange
@@ -94,6 +95,7 @@ class BackfillService:
                 opened_at=self._now(),
                 opened_sequence=self._log.view().last_sequence,
             )
+            about(object=record.id)
             self._records.add(record)
             try:
                 with _errors_of_the_disk("opened"):

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import polars as pl
 
+from api.access.audit import about
 from api.closing import DueRuns
 from api.due_parts import Close, Posting
 from api.history import History, Known
@@ -36,6 +37,7 @@ from rating.run_table import LinesDamaged
 from rating.spans import span as span_of
 from store import Store
 from store.customers import refuse
+from store.database import apart
 from store.errors import NotFound, NotReproducible, Refused, RunInProgress
 from store.runs import Run
 
@@ -86,7 +88,8 @@ class RatingService:
         """
         month = _month(period)
         with self._one_run:
-            self._store.runs.interrupt_running(now=self._now())  # its end could not be recorded: no other runs now
+            with apart():
+                self._store.runs.interrupt_running(now=self._now())  # its end could not be recorded: no other runs now
             with span_of("rating run", period=str(month)):
                 return self._month_run(month, book, known)
 
@@ -94,6 +97,7 @@ class RatingService:
         with span_of("gather"):
             gathered = self.sources.gather(month, book, known=known)
         run = self._new(str(month), book, gathered, as_of=known.by if known else None)
+        about(object=run.id)
         self._store.runs.start(run)
         with self._failing(run):
             made = self._month_made(run, gathered)
@@ -127,7 +131,8 @@ class RatingService:
         if not self._one_run.acquire(blocking=False):
             raise RunInProgress(["another run is being made; ask again when it is done"])
         try:
-            self._store.runs.interrupt_running(now=self._now())
+            with apart():
+                self._store.runs.interrupt_running(now=self._now())
             made = [] if asked.draft else self._gone_on(history)
             windows = self.due.windows(asked.until, asked.since, catalog.closing)
             return [*made, *(self._begun(catalog, due, asked, history.now()) for due in windows)]
@@ -179,6 +184,7 @@ class RatingService:
                 "part_subscriptions_max": self.part_subscriptions_max,  # how a resumed run is parted, too
             },
         )
+        about(object=run.id)
         self._store.runs.start(run)
         return self._close(run, close)
 

@@ -70,11 +70,12 @@ class ApiKeys:
         with writing(self.engine) as connection:
             connection.execute(update(api_keys).where(api_keys.c.id == key_id).values(**values))
 
-    def revoke(self, key_id: str, at: datetime) -> None:
-        """With the tokens that it made."""
+    def revoke(self, key_id: str, at: datetime, *, used_at: datetime | None) -> None:
+        """With the tokens that it made; `used_at` is when it was used last."""
         concerned = or_(api_keys.c.id == key_id, api_keys.c.made_by == key_id) & api_keys.c.revoked_at.is_(None)
         with writing(self.engine) as connection:
             connection.execute(update(api_keys).where(concerned).values(revoked_at=at))
+            connection.execute(update(api_keys).where(api_keys.c.id == key_id).values(last_used_at=used_at))
 
     def note_used(self, used: Mapping[str, datetime]) -> None:
         """When keys were used last, by id."""

@@ -41,6 +41,16 @@ ALONGSIDE: ContextVar[Alongside | None] = ContextVar("alongside", default=None)
 """Of this request."""
 
 
+@contextmanager
+def apart() -> Iterator[None]:
+    """What is committed within is not the change that was asked for: nothing is written alongside."""
+    before = ALONGSIDE.set(None)
+    try:
+        yield
+    finally:
+        ALONGSIDE.reset(before)
+
+
 def connect(url: str, on_failed: OnFailed | None = None) -> Engine:
     """An engine for `url`; nothing is opened yet. Raises DatabaseUnsuitable.
 

@@ -123,7 +123,7 @@ class KeyService:
             if record.revoked_at is not None:
                 return record
             now = self._now()
-            self._records.revoke(key_id, now)
+            self._records.revoke(key_id, now, used_at=record.last_used_at)
             for each in [key for key, known in self._known.items() if key_id in (known.caller.id, known.made_by)]:
                 self._known.pop(each, None)
         return replace(record, revoked_at=now)

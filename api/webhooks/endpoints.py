@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import orjson
 
+from api.access.audit import about
 from api.webhooks.delivering import Deliverer
 from api.webhooks.resolving import Forbidden
 from api.webhooks.sending import Sender, Sent, signed
@@ -39,6 +40,7 @@ class EndpointService:
         made = Endpoint(
             key, url, tuple(types), tuple(customers), new_secret(), None, None, "active", None, 0, self.now()
         )
+        about(object=key)
         self.records.add(made)
         self.deliverer.changed(key)
         return self.records.get(key)
