@@ -160,8 +160,10 @@ class EntitledQuota:
             if not answer.allowed:
                 return answer
             granted, ends_at = amount, answer.resets_at
-            if answer.reason in ("allowed", "in_grace") and answer.kind == "metered":
-                granted = slice_of(self._room(answer, now), amount, minimum, is_shared=bool(answer.reserved))
+            if answer.reason in ("allowed", "in_grace", "over_soft_limit") and answer.kind == "metered":
+                room = self._room(answer, now)
+                if room is not None:
+                    granted = slice_of(room, amount, minimum, is_shared=bool(answer.reserved))
             if not self._is_plain(subject, feature):
                 ends = [v.standing.segment.end for v in self._views(subject, feature, now)]
                 ends_at = min((end for end in ends if end is not None), default=None)
@@ -292,8 +294,9 @@ class EntitledQuota:
             return answer
         return with_restriction(answer, state, self._terms.gives.get(answer.feature, {}).get(state.plan))
 
-    def _room(self, answer: QuotaAnswer, now: datetime) -> Decimal:
-        """What may be held at most where `answer` allows: what is left, and what may be used above the limit."""
+    def _room(self, answer: QuotaAnswer, now: datetime) -> Decimal | None:
+        """What may be held at most where `answer` allows: what is left, and what may be used above the limit; null:
+        all limits are soft."""
         customer = answer.customer or ""
         state = in_force(self._states.get(customer, ()), answer.feature, now)
         more = state.amount or _NOTHING if state is not None and state.state == "overage" else _NOTHING
@@ -302,8 +305,8 @@ class EntitledQuota:
             taken = (answer.used or _NOTHING) + (answer.reserved or _NOTHING)
             return answer.limit + more - taken
         views = [v for v in self._views(answer.subject, answer.feature, now) if v.room is not None]
-        hard = [v for v in views if v.span is None or v.span.enforcement != "soft"]
-        return quantity_of(min((v.room or 0) + v.extra for v in hard)) + more
+        hard = [(v.room or 0) + v.extra for v in views if v.span is None or v.span.enforcement != "soft"]
+        return quantity_of(min(hard)) + more if hard else None
 
     def _views(self, subject: str, feature: str, now: datetime) -> list[AccountView]:
         if self._accounts is None:
