@@ -4,6 +4,8 @@ known, and what was reported is counted once. The limit is 2,000 tokens in Octob
 The first tests break off the commit where the store calls the database; the last kills a real PostgreSQL in it.
 """
 
+import json
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -17,10 +19,14 @@ from api.engine import Engine
 from api.leases import LeaseAsked, ReportAsked
 from api.settings import Settings
 from rating.core.quota.answer import QuotaAnswer
+from store.customers import Customer
 from store.errors import DatabaseUncertain, NotFound
-from store.leases import Lease, LeaseChange
+from store.leases import LeaseChange
+from store.subscriptions import Subscription
+from tests.api.conftest import CATALOG, NOW
 from tests.api.test_consume import events_of
 from tests.api.test_leases import Clock
+from tests.postgresql import Server, started
 
 Step = Callable[[Engine], Any]
 STEPS: dict[str, Step] = {
@@ -137,3 +143,51 @@ def test_nobody_asks_again(
             engine.leases.get("first")
     if comes == "a restart":
         engine.close()
+
+
+@pytest.fixture
+def own_server() -> Iterator[Server]:
+    with started() as server:
+        yield server
+
+
+def test_a_database_killed_in_a_commit_gives_no_unit_away_and_loses_no_report(
+    own_server: Server, tmp_path: Path, clock: Clock
+) -> None:
+    """Each step of a lease is broken off by the death of PostgreSQL while it is committed, and asked for again."""
+    settings = Settings(data=tmp_path / "data", database_url=own_server.url())
+    engine = Engine.open(settings, now=clock)
+    try:
+        sell(engine)
+        for step in ("make", "report", "release"):
+            killed_in_commit(engine, own_server, STEPS[step])
+            used, reserved = standing(engine, clock())
+            assert used + reserved >= sum(DONE[step])
+            own_server.start()
+            for _ in range(2):
+                STEPS[step](engine)
+                assert standing(engine, clock()) == DONE[step]
+        assert reported(engine) == ["2"]
+        assert most_that_others_get(engine) == 1800
+    finally:
+        engine.close()
+
+
+def sell(engine: Engine) -> None:
+    engine.apply_catalog(json.dumps(CATALOG), format="json")
+    engine.put_customers([Customer("acme", "", "UTC", NOW, ("acme",))])
+    engine.put_subscriptions([Subscription("s", "acme", "pro", NOW.replace(month=1), None)])
+
+
+def killed_in_commit(engine: Engine, server: Server, do: Step) -> None:
+    """Do what ends in a commit that the server does not survive."""
+
+    def kill(_: object) -> None:
+        if threading.current_thread() is engine.leases._keeper._thread:
+            server.kill()
+
+    writer = engine.store.engine.get_execution_options()["database"]._writer
+    sql_event.listen(writer, "commit", kill)
+    with pytest.raises(DatabaseUncertain):
+        do(engine)
+    sql_event.remove(writer, "commit", kill)
