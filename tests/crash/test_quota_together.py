@@ -101,6 +101,7 @@ def rounds(server: Server, count: int, client: Client) -> Iterator[tuple[int, di
             assert connection.ask("PUT", f"/v1/customers/c{number}", {})[0] == 200
             term = {**TERM, "customer": f"c{number}"}
             assert connection.ask("PUT", f"/v1/subscriptions/s{number}", term)[0] == 200
+        for number in range(count):
             used = clients.round(number, client)
             yield used, connection.ask("GET", f"/v1/quota/c{number}/units")[1]
     clients.close()
