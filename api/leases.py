@@ -351,7 +351,7 @@ class LeaseService:
             fresh = None if stored is None else self._adopt(stored, self._leases.unrecorded(of=id), now)
             if kept is not None:
                 kept.slice.drop()
-                if fresh is None:
+                if self._kept.get(id) is kept:
                     self._kept.forget(id)
             kept = fresh
         if kept is not None:

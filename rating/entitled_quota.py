@@ -15,7 +15,7 @@ import polars as pl
 
 from rating.accounts import Accounts, Key, Link
 from rating.batch_checks import answered_one_by_one
-from rating.core.quota.answer import Asked, QuotaAnswer
+from rating.core.quota.answer import EXACT, Asked, QuotaAnswer
 from rating.core.quota.comparing import COMPARED, beside
 from rating.core.quota.counting import Crossing
 from rating.core.quota.entitled import units_of
@@ -53,6 +53,7 @@ class EntitledQuota:
         self._last_sequence = 0  # as of now
         self._since: datetime | None = None
         self._holds: Holds[Key] = Holds()
+        self._held: dict[str, Hold] = {}  # by id, with what is left of them: other terms may count them elsewhere
         self._states: dict[str, list[CustomerState]] = {}
         self._open = OpenLevels()
         self._reported: dict[str, datetime | None] = {}  # keys of levels, and when their windows end
@@ -71,6 +72,11 @@ class EntitledQuota:
                 self._forget_reported(self._now())
                 self._accounts.count_log(usage, self._is_reported)
         self._plain.rebuild(terms.plain, now)
+        with self._lock:
+            for hold in self._held.values():
+                if hold.ends_at is None or self._now() < hold.ends_at:
+                    self._drop(hold.id)
+                    self._put_hold(hold, self._now())
 
     def count(self, events: pl.DataFrame) -> None:
         """Add newly accepted events (USAGE_EVENT with property columns) and report the levels they crossed."""
@@ -156,15 +162,20 @@ class EntitledQuota:
         self, id: str, subject: str, feature: str, amount: Decimal, minimum: Decimal, now: datetime
     ) -> Hold | QuotaAnswer:
         """See Quota.hold."""
-        if self._is_plain(subject, feature) and not self._states:
-            return self._plain.hold(id, subject, feature, amount, minimum, now)
         with self._lock:
+            if self._is_plain(subject, feature) and not self._states:
+                held = self._plain.hold(id, subject, feature, amount, minimum, now)
+                if isinstance(held, Hold):
+                    self._held[id] = held
+                return held
             answer = self.check(subject, feature, minimum, now)
             if not answer.allowed:
                 return answer
             granted, ends_at = amount, answer.resets_at
-            if answer.reason in ("allowed", "in_grace") and answer.kind == "metered":
-                granted = slice_of(self._room(answer, now), amount, minimum, is_shared=bool(answer.reserved))
+            if answer.reason in ("allowed", "in_grace", "over_soft_limit") and answer.kind == "metered":
+                room = self._room(answer, now)
+                if room is not None:
+                    granted = slice_of(room, amount, minimum, is_shared=bool(answer.reserved))
             if not self._is_plain(subject, feature):
                 ends = [v.standing.segment.end for v in self._views(subject, feature, now)]
                 ends_at = min((end for end in ends if end is not None), default=None)
@@ -174,26 +185,37 @@ class EntitledQuota:
 
     def restore_hold(self, hold: Hold, now: datetime) -> None:
         """See Quota.restore_hold; `now` is in the window that it is of."""
+        with self._lock:
+            self._held[hold.id] = hold
+            self._put_hold(hold, now)
+
+    def _put_hold(self, hold: Hold, now: datetime) -> None:
         if self._is_plain(hold.subject, hold.feature):
             return self._plain.restore_hold(hold, now)
-        with self._lock:
-            for link in self._chain(hold.subject, hold.feature):
-                self._holds.put(f"{link.scope} {hold.id}", link.key, hold.amount)
+        for link in self._chain(hold.subject, hold.feature):
+            self._holds.put(f"{link.scope} {hold.id}", link.key, hold.amount)
         return None
 
     def shrink(self, id: str, by: Decimal) -> None:
         """See Quota.shrink."""
-        self._plain.shrink(id, by)
         with self._lock:
+            if id in self._held:
+                left = EXACT.subtract(self._held[id].amount, by)
+                self._held[id] = replace(self._held[id], amount=max(left, _NOTHING))
+            self._plain.shrink(id, by)
             for scope in ("key", "customer", "pool"):
                 self._holds.shrink(f"{scope} {id}", by)
 
     def drop(self, id: str) -> None:
         """See Quota.drop."""
-        self._plain.drop(id)
         with self._lock:
-            for scope in ("key", "customer", "pool"):
-                self._holds.drop(f"{scope} {id}")
+            self._held.pop(id, None)
+            self._drop(id)
+
+    def _drop(self, id: str) -> None:
+        self._plain.drop(id)
+        for scope in ("key", "customer", "pool"):
+            self._holds.drop(f"{scope} {id}")
 
     def reserved(self) -> pl.DataFrame:
         """RESERVED, of what is held."""
@@ -334,8 +356,9 @@ class EntitledQuota:
             return answer
         return with_restriction(answer, state, self._terms.gives.get(answer.feature, {}).get(state.plan))
 
-    def _room(self, answer: QuotaAnswer, now: datetime) -> Decimal:
-        """What may be held at most where `answer` allows: what is left, and what may be used above the limit."""
+    def _room(self, answer: QuotaAnswer, now: datetime) -> Decimal | None:
+        """What may be held at most where `answer` allows: what is left, and what may be used above the limit; null:
+        all limits are soft."""
         customer = answer.customer or ""
         state = in_force(self._states.get(customer, ()), answer.feature, now)
         more = state.amount or _NOTHING if state is not None and state.state == "overage" else _NOTHING
@@ -344,8 +367,8 @@ class EntitledQuota:
             taken = (answer.used or _NOTHING) + (answer.reserved or _NOTHING)
             return answer.limit + more - taken
         views = [v for v in self._views(answer.subject, answer.feature, now) if v.room is not None]
-        hard = [v for v in views if v.span is None or v.span.enforcement != "soft"]
-        return quantity_of(min((v.room or 0) + v.extra for v in hard)) + more
+        hard = [(v.room or 0) + v.extra for v in views if v.span is None or v.span.enforcement != "soft"]
+        return quantity_of(min(hard)) + more if hard else None
 
     def _views(self, subject: str, feature: str, now: datetime) -> list[AccountView]:
         if self._accounts is None:

@@ -75,7 +75,29 @@ def span_at(account: AccountTerms, at: datetime) -> Span | None:
 def account_window(account: AccountTerms, span: Span, at: datetime) -> tuple[datetime, datetime | None]:
     """The window of `span` that `at` is in; a lifetime begins with the first span."""
     start, end = window_at(span.window, at, account.zone, span.cycle)
+    if span.window.kind == "billing":
+        return _cut(account.spans, span, start, end)
     return max(start, account.spans[0].start) if start == BEGINNING else start, end
+
+
+def _cut(spans: Sequence[Span], span: Span, start: datetime, end: datetime | None) -> tuple[datetime, datetime | None]:
+    """A billing window of `span`, cut where another cycle begins, as billing periods are (rating/core/cycles.py)."""
+    first = last = spans.index(span)
+    while _is_next(spans, first) and spans[first - 1].cycle == span.cycle:
+        first -= 1
+    while _is_next(spans, last + 1) and spans[last + 1].cycle == span.cycle:
+        last += 1
+    begins = spans[first].start if _is_next(spans, first) else start
+    ends = spans[last].end if _is_next(spans, last + 1) else None
+    return max(start, begins), end if ends is None or end is None else min(end, ends)
+
+
+def _is_next(spans: Sequence[Span], place: int) -> bool:
+    """Whether the span there goes on where the one before ends, and both have billing windows."""
+    if not 0 < place < len(spans):
+        return False
+    before, span = spans[place - 1], spans[place]
+    return before.end == span.start and before.window.kind == span.window.kind == "billing"
 
 
 def _segment(account: AccountTerms, grants: Sequence[QuotaGrant], start: datetime, *, is_first: bool) -> Segment:

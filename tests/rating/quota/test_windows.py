@@ -8,7 +8,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rating.core.cycles import CYCLE_SPAN, billing_periods
+from rating.core.quota.terms import UNITS
 from rating.core.quota.windows import BEGINNING, END, WindowRule, following, is_due, steps, window_at
+from tests.rating.quota.accounts import account, span, standing_at
 from tests.rating.test_cycles import INSTANTS, INTERVALS, ZONES, start
 
 on = datetime.fromisoformat
@@ -132,3 +134,18 @@ def test_occurrences_are_counted_from_the_anchor() -> None:
     assert following("1mo", anchor, on("2026-02-28T00:00:00Z"), "UTC") == on("2026-03-31T00:00:00Z")
     assert is_due("1mo", anchor, on("2026-02-28T00:00:00Z"), "UTC")
     assert not is_due("1mo", anchor, on("2026-02-27T00:00:00Z"), "UTC")
+
+
+def test_billing_windows_are_cut_where_the_cycle_changes_and_what_is_left_goes_on() -> None:
+    """30 of 100 are used until 10 March, when weeks begin: 70 of them are left for the first week, up to 50."""
+    billing, rollover = WindowRule("billing"), (0, 50)
+    month, week = ("UTC", "month", 1, None), ("UTC", "week", 1, on("2026-03-10T00:00Z"))
+    change, week_end = on("2026-03-10T00:00Z"), on("2026-03-17T00:00Z")
+    before = span(100, on("2026-02-10T00:00Z"), on("2026-03-04T00:00Z"), window=billing, cycle=month)
+    more = span(100, on("2026-03-04T00:00Z"), change, window=billing, cycle=month, rollover=rollover, priority=7)
+    terms = account(before, more, span(100, change, window=billing, cycle=week))
+    used = {on("2026-03-02T00:00Z"): 10, on("2026-03-05T00:00Z"): 20, on("2026-03-10T00:00Z"): 1}
+    first, second = (standing_at(terms, at, used) for at in (on("2026-03-09T23:59Z"), on("2026-03-11T00:00Z")))
+    assert (first.segment.window_start, first.segment.window_end) == (on("2026-03-01T00:00Z"), change)
+    assert (second.segment.window_start, second.segment.window_end) == (change, week_end)
+    assert (second.window_used_before, second.available) == (0, 150 * UNITS)
