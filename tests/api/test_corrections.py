@@ -112,14 +112,18 @@ def test_counters_are_those_of_a_count_of_the_whole_log(sold: httpx2.Client, eng
     assert used(sold) == moved == sum((Decimal(f"{k}.{k:09}") for k in range(20, 40)), Decimal("1.45") + 10)
 
 
-def test_a_limit_that_was_reached_is_signalled_once(sold: httpx2.Client) -> None:
+def test_a_limit_that_is_reached_again_behind_a_correction_is_signalled_again(
+    sold: httpx2.Client, engine: Engine
+) -> None:
     post(sold, event("1", data={"model": "big", "input_tokens": 2500}))
-    assert len(sold.get("/v1/signals").json()["items"]) == 1
     correct(sold, void("1"))
     check = sold.get("/v1/quota/acme/tokens").json()
     assert (check["allowed"], check["used"]) == (True, "0")
-    post(sold, event("2", data={"model": "big", "input_tokens": 3000}))
-    assert len(sold.get("/v1/signals").json()["items"]) == 1
+    engine.quota.tick(NOW)
+    post(sold, event("2", data={"model": "big", "input_tokens": 2000}))
+    told = [(s["type"], s["data"].get("because")) for s in sold.get("/v1/signals").json()["items"]]
+    assert told[:3] == [("quota.exhausted", None), ("quota.negative", None), ("quota.restored", "correction")]
+    assert told[3:] == [("quota.exhausted", None)]
     assert not sold.get("/v1/quota/acme/tokens").json()["allowed"]
 
 
