@@ -2,6 +2,7 @@
 
 import select
 import socket
+from collections.abc import Mapping
 from contextlib import suppress
 from threading import Event, Thread
 from types import TracebackType
@@ -57,7 +58,7 @@ def answer_to(request: bytes) -> bytes:
     return _answer(503, "Service Unavailable", "application/problem+json", {**problem, "detail": _REASON})
 
 
-def _answer(status: int, phrase: str, media: str, content: dict[str, object]) -> bytes:
+def _answer(status: int, phrase: str, media: str, content: Mapping[str, object]) -> bytes:
     body = orjson.dumps(content)
     head = (
         f"HTTP/1.1 {status} {phrase}\r\ncontent-type: {media}\r\ncontent-length: {len(body)}\r\n"
