@@ -70,6 +70,11 @@ def test_forms_work_in_place(walker: Walker) -> None:
     walker.page.get_by_label("Group by").select_option("provider")
     expect(walker.page.get_by_role("heading", name="By provider")).to_be_visible()
     assert "group=provider" in walker.page.url
+    walker.page.go_back()
+    expect(walker.page.get_by_role("heading", name="By provider")).to_have_count(0)
+    expect(walker.page.locator("canvas")).to_have_count(1)
+    walker.page.go_forward()
+    expect(walker.page.get_by_role("heading", name="By provider")).to_be_visible()
     with walker.page.expect_download() as download:
         walker.page.get_by_role("link", name="CSV").click()
     header = Path(download.value.path()).read_text().splitlines()[0]
