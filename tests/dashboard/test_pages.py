@@ -197,6 +197,9 @@ def test_signals_are_listed_the_newest_first(sold: httpx2.Client) -> None:
     assert "2,500 / 2,000" in said
     assert "None fits" not in said
     assert "No signal" in text_of(sold.get("/signals", params={"type": "quota.threshold"}, headers=HTMX))
+    one = text_of(sold.get("/signals/1"))
+    assert "Limit 2,000 Used 2,500" in one
+    assert "Window start 2026-10-01 00:00:00 UTC" in one
     assert '"used": "2500"' in sold.get("/signals/1").text.replace("&#34;", '"')
 
 
