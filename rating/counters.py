@@ -34,27 +34,32 @@ Units = npt.NDArray[Any]
 class Counters:
     """One row is one counter, from 0. One thread at a time moves them; any other may look by `units_at_once`."""
 
-    def __init__(self) -> None:
-        self._count = 0
+    def __init__(self, count: int = 0) -> None:
+        """`count` of them are there."""
+        self._count, room = count, max(count, _GROWTH)
         self._moves = 0  # odd while counters are moved
-        self._keep(np.zeros(_GROWTH, np.int64), np.zeros(_GROWTH, np.int64))
-        self._threshold = np.full(_GROWTH, NEVER, np.int64)
-        self._is_counted = np.zeros(_GROWTH, bool)
+        self._keep(np.zeros(room, np.int64), np.zeros(room, np.int64))
+        self._threshold = np.full(room, NEVER, np.int64)
+        self._is_counted = np.zeros(room, bool)
         self._whole_bound = 0
 
     def new(self, threshold: Decimal | None) -> int:
         """Another counter, at 0; `threshold` is for `reached`."""
-        if self._count == len(self._threshold):
-            more = self._count
+        row = self._count
+        self.grow(1)
+        self._threshold[row] = NEVER if threshold is None else _wholeunits_of(threshold)
+        return row
+
+    def grow(self, count: int) -> None:
+        """So many more of them, at 0."""
+        self._count += count
+        if self._count > len(self._threshold):
+            more = max(self._count, 2 * len(self._threshold)) - len(self._threshold)
             self._moves += 1
             self._keep(*(np.append(words, np.zeros(more, words.dtype)) for words in (self._whole, self._rest)))
             self._moves += 1
             self._threshold = np.append(self._threshold, np.full(more, NEVER, np.int64))
             self._is_counted = np.append(self._is_counted, np.zeros(more, bool))
-        row = self._count
-        self._threshold[row] = NEVER if threshold is None else _wholeunits_of(threshold)
-        self._count += 1
-        return row
 
     def add(self, rows: Rows, units: Units) -> None:
         """Add each number to the counter of its row; a row may be there many times."""
@@ -85,6 +90,33 @@ class Counters:
         reached: list[int] = np.unique(rows[self._whole[rows] >= self._threshold[rows]]).tolist()
         return reached
 
+    def would_reach(self, rows: Rows, whole: Rows, rest: Rows) -> npt.NDArray[np.bool_]:
+        """Which of `rows` may reach their thresholds with so many more whole units and units of 10^-9."""
+        found: npt.NDArray[np.bool_] = (
+            self._whole[rows] + whole + (self._rest[rows] + rest) // UNITS >= (self._threshold[rows])
+        )
+        return found.astype(bool)
+
+    def put(self, row: int, units: int) -> None:
+        """Make a counter `units` of 10^-9; 0 is as if nothing had ever been added."""
+        whole, rest = divmod(units, UNITS)
+        self._moves += 1
+        self._whole_bound = max(self._whole_bound, abs(whole))
+        self._widen()
+        self._whole[row], self._rest[row], self._is_counted[row] = whole, rest, units != 0
+        self._moves += 1
+
+    def empty(self, rows: Rows, thresholds: Units) -> None:
+        """Begin again at 0; thresholds are in whole units."""
+        self._moves += 1
+        self._whole[rows], self._rest[rows], self._is_counted[rows] = 0, 0, False
+        self._moves += 1
+        self._threshold[rows] = thresholds
+
+    def expect(self, row: int, least: int | None) -> None:
+        """Name `row` from `least` units of 10^-9 on, null: never."""
+        self._threshold[row] = threshold_of(least)
+
     def forget_threshold(self, row: int) -> None:
         """Never name `row` in `reached` again."""
         self._threshold[row] = NEVER
@@ -92,6 +124,10 @@ class Counters:
     def is_counted(self, row: int) -> bool:
         """Whether anything was ever added."""
         return bool(self._is_counted[row])
+
+    def counted(self) -> Rows:
+        """The rows to which anything was ever added, ascending."""
+        return np.flatnonzero(self._is_counted)
 
     def value(self, row: int) -> Decimal:
         """What was added up."""
@@ -116,8 +152,17 @@ class Counters:
 
     def _make_room(self, whole: Units) -> None:
         self._whole_bound += max(abs(int(whole.min())), abs(int(whole.max())), 1) * len(whole)
+        self._widen()
+
+    def _widen(self) -> None:
+        """Go over to Python's integers where a sum may be too large for a word."""
         if self._whole_bound >= _WORD_MAX and self._whole.dtype != object:
             self._keep(self._whole.astype(object), self._rest.astype(object))
+
+
+def threshold_of(least: int | None) -> int:
+    """The whole units below which `least` units of 10^-9 are not reached; null: never."""
+    return NEVER if least is None else max(-_WORD_MAX, min(_WORD_MAX, least // UNITS))
 
 
 def quantity(units: int) -> Decimal:

@@ -14,13 +14,14 @@ from threading import RLock
 
 import polars as pl
 
-from rating.accounts import Accounts, Key, Link
-from rating.batch_checks import answered_one_by_one
+from rating.account_levels import Key, Link
+from rating.accounts import Accounts
+from rating.batch_checks import answered
 from rating.core.quota.answer import Asked, QuotaAnswer
 from rating.core.quota.comparing import COMPARED, beside
 from rating.core.quota.counting import Crossing
 from rating.core.quota.entitled import Gives, units_of
-from rating.core.quota.judging import AccountView, quantity_of
+from rating.core.quota.judging import AccountView, judge_accounts, quantity_of
 from rating.core.quota.policies import states_of
 from rating.core.quota.seam import RESERVED, CustomerState, Hold, LevelChange
 from rating.core.quota.stated import in_force, with_overage, with_restriction
@@ -29,7 +30,7 @@ from rating.holds import Holds, slice_of
 from rating.live_quota import LiveQuota, ReadUsage
 from rating.open_levels import OpenLevels
 from rating.quota_terms import QuotaTerms
-from rating.standings import units_of_amount
+from rating.standings import AccountStanding, Standings, units_of_amount
 
 _NOTHING = Decimal(0)
 
@@ -46,7 +47,8 @@ class EntitledQuota:
         """`read_usage` must not wait for a thread in `count`."""
         self._read_usage, self._on_change, self._now = read_usage, on_change, now
         self._lock = RLock()
-        self._plain = LiveQuota(read_usage, self._crossed)
+        self._standings = Standings()
+        self._plain = LiveQuota(read_usage, self._crossed, self._standings)
         self._terms: QuotaTerms | None = None
         self._accounts: Accounts | None = None
         self._counted_sequence = 0  # by the rebuild
@@ -61,6 +63,7 @@ class EntitledQuota:
         """Take new terms and count the usage log again under them: null, the whole; else what still matters at
         `now`."""
         with self._lock:
+            self._standings.forget()
             before, self._terms = self._terms, terms
             self._accounts = Accounts(terms, self._now(), self._report)
             self._open.terms_changed(before, terms)
@@ -81,7 +84,7 @@ class EntitledQuota:
             new = events.filter(pl.col("sequence") > self._counted_sequence)
             if new.height:
                 self._last_sequence = int(new["sequence"][-1])
-                self._accounts.count(new)
+                self._count_in_accounts(self._accounts, new, 1)
 
     def correct(self, out: pl.DataFrame, events: pl.DataFrame, last_sequence: int) -> None:
         """Take off events that the corrections up to `last_sequence` put out of force, and add those that replace them
@@ -91,17 +94,23 @@ class EntitledQuota:
             if self._accounts is None or self._terms is None or last_sequence <= self._counted_sequence:
                 return
             self._open.corrected()
+            self._standings.forget()  # see LiveQuota.correct
             self._last_sequence = last_sequence
             for part, sign in ((out, -1), (events.filter(pl.col("sequence") > self._counted_sequence), 1)):
                 if part.height and self._terms.meters:
-                    self._accounts.count(part, sign)
+                    self._count_in_accounts(self._accounts, part, sign)
+
+    def _count_in_accounts(self, accounts: Accounts, events: pl.DataFrame, sign: int) -> None:
+        wrong = len(accounts.uncounted.why)
+        accounts.count(events, sign)
+        if len(accounts.uncounted.why) > wrong:
+            self._standings.forget()
 
     def check(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer:
         """Whether `subject` may use `amount` more of `feature` at `now`. Raises FeatureNotCounted."""
-        if not self._states:  # what the counters of months were asked before, nothing else says anything of
-            answer = self._plain.check_known(subject, feature, amount, now)
-            if answer is not None:
-                return answer
+        answer = self._standings.answer(subject, feature, amount, now)
+        if answer is not None:
+            return answer
         if self._is_plain(subject, feature):
             return self._stated(self._plain.check(subject, feature, amount, now), now)
         with self._lock:
@@ -109,6 +118,9 @@ class EntitledQuota:
 
     def check_at_once(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer | None:
         """The same, or None when it would have to wait for a thread that counts."""
+        answer = self._standings.answer(subject, feature, amount, now)
+        if answer is not None:
+            return answer
         if self._is_plain(subject, feature):
             answer = self._plain.check_at_once(subject, feature, amount, now)
             return None if answer is None else self._stated(answer, now)
@@ -121,10 +133,7 @@ class EntitledQuota:
 
     def check_many(self, asked: pl.DataFrame, now: datetime) -> pl.DataFrame:
         """See Quota.check_many."""
-        pairs = asked.select("subject", "feature").unique().iter_rows()
-        if not self._states and all(self._is_plain(subject, feature) for subject, feature in pairs):
-            return self._plain.check_many(asked, now)
-        return answered_one_by_one(asked, lambda subject, feature, amount: self.check(subject, feature, amount, now))
+        return answered(asked, lambda subject, feature, amount: self.check(subject, feature, amount, now))
 
     @property
     def uncounted(self) -> dict[str, str]:
@@ -212,6 +221,7 @@ class EntitledQuota:
         with self._lock:
             self._states = by_customer
         self._plain.put_states([state for state in states if state.state == "suspended"])
+        self._standings.leave_out(by_customer)
 
     def open_levels(self, keys: Collection[str]) -> None:
         """See Quota.open_levels."""
@@ -275,8 +285,23 @@ class EntitledQuota:
             answer = QuotaAnswer(False, "not_entitled", why, subject, customer, feature, amount)
         else:
             more = units_of(state.amount) if state is not None and state.amount is not None else 0
-            answer = self._accounts.check(asked, now, self._reserved, more)
+            views = self._accounts.check_views(subject, feature, now, self._reserved)
+            standing = None if state is not None else self._standing(asked, views)
+            answer = judge_accounts(asked, views, more) if standing is None else standing.answer(amount, views[0].used)
         return self._restricted(answer, state) if state is not None else answer
+
+    def _standing(self, asked: Asked, views: Sequence[AccountView]) -> AccountStanding | None:
+        """Where one account says all: it is known to the next check, which needs no account then, nor the lock."""
+        assert self._accounts is not None
+        assert self._terms is not None
+        links, gives = self._accounts.chain(asked.subject, asked.feature), self._terms.gives.get(asked.feature, {})
+        is_single = len(links) == len(views) == 1 and views[0].standing.is_entitled
+        if not is_single or any(one.kind != "metered" for one in gives.values()):
+            return None
+        who, account = (asked.subject, asked.customer, asked.feature), links[0].account
+        standing = AccountStanding(who, views[0], account.sums, account.row, self._holds)
+        self._standings.keep(standing)
+        return standing
 
     def _stated(self, answer: QuotaAnswer, now: datetime) -> QuotaAnswer:
         """The answer of the counters of months, as the states of the customer have it."""

@@ -33,7 +33,7 @@ from rating.counters import Counters, Rows, Units, counted, quantity, units_of
 from rating.holds import Holds, slice_of
 from rating.month_crossings import Added, Reached, Usage, Window, crossings
 from rating.month_terms import Terms
-from rating.standings import Standing
+from rating.standings import MonthStanding, Standings
 from rating.uncounted import ANYTHING, Uncounted, refused_where_it_fails
 from rating.words import words_of
 
@@ -43,15 +43,19 @@ NOBODY = -1
 """The row of a subject that no customer has."""
 _NOTHING = Decimal(0)
 LOOKED_BACK = timedelta(days=2)
-STANDINGS_MAX = 1 << 17
-"""So many subjects and features are checked in a microsecond; the others take ten."""
 
 
 class LiveQuota:
     """The counters of one data directory. Thread-safe: the writer counts, request threads ask."""
 
-    def __init__(self, read_usage: ReadUsage, on_crossing: Callable[[list[Crossing]], None]) -> None:
-        """`read_usage` must not wait for a thread in `count`."""
+    def __init__(
+        self,
+        read_usage: ReadUsage,
+        on_crossing: Callable[[list[Crossing]], None],
+        standings: Standings | None = None,
+    ) -> None:
+        """`read_usage` must not wait for a thread in `count`; `standings` are shared with accounts, where there are."""
+        self._standings = standings or Standings()
         self._read_usage = read_usage
         self._on_crossing = on_crossing
         self._lock = RLock()
@@ -70,7 +74,7 @@ class LiveQuota:
         self._row_of: dict[tuple[str, datetime], int] = {}
         self._uncounted = Uncounted()
         self._rows_of_subjects: dict[datetime, dict[str, int]] = {}  # by month edge: the row that a subject moves
-        self._standings: dict[tuple[str, str], Standing] = {}
+        self._standings.forget()
 
     def rebuild(self, terms: Terms, now: datetime | None = None) -> None:
         """Take new terms and count the usage log again under them, null: the whole; else from the earliest window on
@@ -126,7 +130,7 @@ class LiveQuota:
         with self._lock:
             if self._terms is None or last_sequence <= self._counted_sequence:
                 return
-            self._standings = {}  # a check that does not wait would see what is taken off, and not what replaces it
+            self._standings.forget()  # a check that does not wait would see what is taken off, and not what replaces it
             for taken in self._counted(self._terms, out) if out.height else ():
                 self._counters[taken.feature].add(taken.rows, -taken.units)
             self.count(events)
@@ -152,18 +156,11 @@ class LiveQuota:
 
     def check_many(self, asked: pl.DataFrame, now: datetime) -> pl.DataFrame:
         """See Quota.check_many."""
-        return answered(asked, lambda subject, feature: self.check(subject, feature, _NOTHING, now))
+        return answered(asked, lambda subject, feature, amount: self.check(subject, feature, amount, now))
 
     def check_known(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer | None:
-        """The answer of a standing, beside a thread that counts. Null: there is none, or it is moved just now."""
-        standings = self._standings
-        standing = standings.get((subject, feature))
-        if standing is None or not standing.since <= now < standing.until:
-            return None
-        used = standing.counters.units_at_once(standing.row)
-        if used is None or standings is not self._standings:
-            return None
-        return standing.answer(amount, used, self._holds.units(standing.window_key))
+        """See Standings.answer."""
+        return self._standings.answer(subject, feature, amount, now)
 
     def _check(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer:
         terms = self._terms
@@ -177,20 +174,18 @@ class LiveQuota:
             return QuotaAnswer(False, "not_entitled", why, *asked)
         self._uncounted.refuse(feature)
         standing = self._standing(terms, (subject, customer, feature), limit, now, zone)
-        used = standing.counters.units(standing.row)
-        return standing.answer(amount, used, self._holds.units(standing.window_key))
+        return standing.answer(amount, standing.counters.units(standing.row))
 
-    def _standing(self, terms: Terms, who: tuple[str, str, str], limit: Decimal, now: datetime, zone: str) -> Standing:
+    def _standing(
+        self, terms: Terms, who: tuple[str, str, str], limit: Decimal, now: datetime, zone: str
+    ) -> MonthStanding:
         """Worked out, and known to the next check, unless a state may end meanwhile."""
-        subject, customer, feature = who
+        _, customer, feature = who
         window, (since, until) = month_of(now, zone).bounds(ZoneInfo(zone)), terms.steady(customer, now)
         row = self._row(terms, customer, window[0])
         steady = (max(since, window[0]), min(until, window[1]))
-        standing = Standing(who, limit, window, steady, (self._counters[feature], row))
-        if customer not in self._states:
-            if len(self._standings) >= STANDINGS_MAX:
-                self._standings.clear()
-            self._standings[subject, feature] = standing
+        standing = MonthStanding(who, limit, window, steady, (self._counters[feature], row), self._holds)
+        self._standings.keep(standing)
         return standing
 
     def hold(
@@ -250,7 +245,7 @@ class LiveQuota:
             by_customer.setdefault(state.customer, []).append(state)
         with self._lock:
             self._states = by_customer
-            self._standings = {}
+            self._standings.leave_out(by_customer)
 
     def _suspended(self, customer: str, feature: str, now: datetime) -> CustomerState | None:
         for state in self._states.get(customer, ()):
@@ -297,7 +292,7 @@ class LiveQuota:
                 rows, units = counted(events, meter)
                 used += [(feature, rows, units)] if len(units) else []
         if len(self._uncounted.why) > wrong:
-            self._standings = {}
+            self._standings.forget()
         if not used:
             return
         owners, times = self._owners(terms, events), words_of(events.get_column("time"))
