@@ -35,7 +35,7 @@ BEGUN = datetime(2020, 1, 1, tzinfo=UTC)
 def empty_quota() -> EntitledQuota:
     """Of nobody."""
     nothing = SCHEMA.to_frame().lazy()
-    quota = EntitledQuota(lambda since: (nothing, 0), lambda changes: None, lambda: datetime.now(UTC))
+    quota = EntitledQuota(lambda since, subjects: (nothing, 0), lambda changes: None, lambda: datetime.now(UTC))
     quota.rebuild(terms(pl.Series([], dtype=pl.String)))
     return quota
 

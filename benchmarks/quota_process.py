@@ -19,8 +19,8 @@ CUSTOMERS, BATCH = 500, 1_000_000
 
 
 def in_process(quick: bool) -> dict[str, Figure]:
-    """Both with usage of 500 customers, whose sums each answer has to show: with a hard limit a month, and (`other_`) with
-    thresholds, where one of the limits is a day's."""
+    """Both with usage of 500 customers, whose sums each answer has to show: with a hard limit a month, and (`other_`)
+    with thresholds, where one of the limits is a day's."""
     kinds = {"": CATALOG_OF_THREE, "other_": WITH_THRESHOLDS}
     return {f"{kind}{name}": f for kind, catalog in kinds.items() for name, f in _measured(quick, catalog).items()}
 

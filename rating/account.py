@@ -17,7 +17,7 @@ from rating.core.quota.levels import Level, levels_of
 from rating.core.quota.segments import Segment, account_segments, live_since
 from rating.core.quota.terms import AccountTerms
 from rating.counters import Units
-from rating.segment_sums import LAST, SegmentSums, Times
+from rating.segment_sums import FIRST, LAST, SegmentSums, Times
 
 SEGMENTS_MAX = 256
 """With more of them it is looked whether the oldest still matter."""
@@ -71,7 +71,9 @@ class Account:
         least = min((units for units, _ in levels if units > level.used), default=None)
         before = place.standing.window_used_before
         end = LAST if segment.end is None else micros(segment.end)
-        self.sums.turn(self.row, micros(segment.start), end, None if least is None else least - before)
+        is_nothing = span is None and not self.terms.has_grants  # what is used then is of no account
+        start = FIRST if is_nothing else micros(segment.start)
+        self.sums.turn(self.row, start, end, None if least is None else least - before)
         if self.terms.is_plain:
             self.sums.forget(self.row, micros(segment.window_start or segment.start))
 

@@ -7,7 +7,7 @@ What they used is in arrays (segment_sums.py), a row a customer, where most grou
 account is an object only for as long as it is looked at: a level is reached, its segment has ended, or it is asked.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
 
@@ -52,6 +52,20 @@ class Accounts:
         profiles = Profiles(terms) if terms.meters else None
         self._usual = {f: UsualSegments(terms, f, profiles) for f in terms.meters} if profiles is not None else {}
         self._sums = {feature: SegmentSums(len(self._payers.customers)) for feature in terms.meters}
+
+    def adopt(self, old: "Accounts", changed: Collection[str]) -> None:
+        """Take over what accounts under other terms have counted, but of customers who changed."""
+        theirs, ours = self._payers.shared_with(old._payers, changed)
+        more = []
+        for (scope, owner), row in old._more_rows.items():
+            customer = self.terms.customer_of(owner) if scope == "key" else owner
+            if customer is not None and customer not in changed:
+                more.append((row, self._row(scope, owner)))
+        beside = np.array(more, np.int64).reshape(-1, 2)
+        theirs, ours = np.append(theirs, beside[:, 0]), np.append(ours, beside[:, 1])
+        for feature, sums in self._sums.items():
+            if feature in old._sums:
+                sums.adopt(old._sums[feature], theirs, ours)
 
     def chain(self, subject: str, feature: str) -> tuple[Link, ...]:
         """The accounts that a subject's use of a feature counts in: its own, its customer's, the parent's."""

@@ -113,6 +113,17 @@ class Counters:
         self._moves += 1
         self._threshold[rows] = thresholds
 
+    def adopt(self, old: "Counters", rows: Rows, own: Rows) -> None:
+        """Take over `rows` of others as `own` rows, with their thresholds."""
+        self._moves += 1
+        self._whole_bound += old._whole_bound
+        if old._whole.dtype == object:
+            self._whole_bound = max(self._whole_bound, _WORD_MAX)
+        self._widen()
+        self._whole[own], self._rest[own] = old._whole[rows], old._rest[rows]
+        self._is_counted[own], self._threshold[own] = old._is_counted[rows], old._threshold[rows]
+        self._moves += 1
+
     def expect(self, row: int, least: int | None) -> None:
         """Name `row` from `least` units of 10^-9 on, null: never."""
         self._threshold[row] = threshold_of(least)

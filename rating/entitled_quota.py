@@ -5,7 +5,6 @@ rest (features that are there or not, other windows, grants, pools, overrides ..
 account at a time. This is where a question goes to one of them, and where the states of customers are obeyed.
 """
 
-import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -17,17 +16,18 @@ import polars as pl
 from rating.account_levels import Key, Link
 from rating.accounts import Accounts
 from rating.batch_checks import answered
+from rating.changed_terms import CHANGED_MAX, Recounted, changed_customers, subjects_of
 from rating.core.quota.answer import Asked, QuotaAnswer
 from rating.core.quota.comparing import COMPARED, beside
 from rating.core.quota.counting import Crossing
-from rating.core.quota.entitled import Gives, units_of
+from rating.core.quota.entitled import units_of
 from rating.core.quota.judging import AccountView, judge_accounts, quantity_of
 from rating.core.quota.policies import states_of
 from rating.core.quota.seam import RESERVED, CustomerState, Hold, LevelChange
-from rating.core.quota.stated import in_force, with_overage, with_restriction
-from rating.core.quota.windows import MONTH, window_at
+from rating.core.quota.stated import by_customer, in_force, there_or_not, with_overage, with_restriction
 from rating.holds import Holds, slice_of
 from rating.live_quota import LiveQuota, ReadUsage
+from rating.month_crossings import level_change
 from rating.open_levels import OpenLevels
 from rating.quota_terms import QuotaTerms
 from rating.standings import AccountStanding, Standings, units_of_amount
@@ -57,6 +57,7 @@ class EntitledQuota:
         self._holds: Holds[Key] = Holds()
         self._states: dict[str, list[CustomerState]] = {}
         self._open = OpenLevels()
+        self._recounted = Recounted()
         self._reported: dict[str, datetime | None] = {}  # keys of levels, and when their windows end
 
     def rebuild(self, terms: QuotaTerms, now: datetime | None = None) -> None:
@@ -64,31 +65,55 @@ class EntitledQuota:
         `now`."""
         with self._lock:
             self._standings.forget()
+            self._recounted.forget()
             before, self._terms = self._terms, terms
             self._accounts = Accounts(terms, self._now(), self._report)
             self._open.terms_changed(before, terms)
             if terms.meters:
                 since = None if now is None else terms.counted_from(now)
-                usage, self._counted_sequence = self._read_usage(since)
+                usage, self._counted_sequence = self._read_usage(since, None)
                 self._last_sequence, self._since = self._counted_sequence, since
                 self._forget_reported(self._now())
                 self._accounts.count_log(usage, self._reported.__contains__)
         self._plain.rebuild(terms.plain, now)
 
+    def renew(self, terms: QuotaTerms, now: datetime) -> None:
+        """Take new terms, and count again only the usage of the customers that they concern."""
+        before, accounts = self._terms, self._accounts
+        changed = None if before is None or self.uncounted else changed_customers(before, terms)
+        if before is None or accounts is None or changed is None or len(changed) > CHANGED_MAX:
+            return self.rebuild(terms, now)
+        if not self._plain.is_counted_from(terms.plain, now):
+            return self.rebuild(terms, now)
+        subjects, since = subjects_of(changed, before, terms), terms.counted_from(now) if terms.meters else now
+        usage, last = self._read_usage(_earliest(since, self._plain.since), subjects)
+        with self._lock:
+            self._standings.forget()
+            self._recounted.put(subjects, last)
+            self._terms, self._accounts = terms, Accounts(terms, self._now(), self._report)
+            self._accounts.adopt(accounts, changed)
+            self._open.terms_changed(before, terms)
+            self._since = _earliest(self._since, since) if before.meters else since
+            self._last_sequence = last
+            self._accounts.count_log(usage, self._reported.__contains__)
+        return self._plain.renew(terms.plain, changed, subjects, usage)
+
     def count(self, events: pl.DataFrame) -> None:
         """Add newly accepted events (USAGE_EVENT with property columns) and report the levels they crossed."""
+        events = self._recounted.left(events)
         self._plain.count(events)
         with self._lock:
-            if self._accounts is None or self._terms is None or not self._terms.meters:
+            if self._accounts is None or self._terms is None or not events.height:
                 return
+            self._last_sequence = max(self._last_sequence, int(events["sequence"][-1]))
             new = events.filter(pl.col("sequence") > self._counted_sequence)
-            if new.height:
-                self._last_sequence = int(new["sequence"][-1])
+            if new.height and self._terms.meters:
                 self._count_in_accounts(self._accounts, new, 1)
 
     def correct(self, out: pl.DataFrame, events: pl.DataFrame, last_sequence: int) -> None:
         """Take off events that the corrections up to `last_sequence` put out of force, and add those that replace them
         (both as in `count`)."""
+        out, events = (self._recounted.left(part, last_sequence) for part in (out, events))
         self._plain.correct(out, events, last_sequence)
         with self._lock:
             if self._accounts is None or self._terms is None or last_sequence <= self._counted_sequence:
@@ -153,7 +178,7 @@ class EntitledQuota:
             if terms is None or accounts is None or not terms.meters:
                 return COMPARED.to_frame()
             counted = accounts.sums(now)
-            usage, _ = self._read_usage(self._since)
+            usage, _ = self._read_usage(self._since, None)
         anew = Accounts(terms, now, lambda changes: None)
         anew.count_log(usage.filter(pl.col("sequence") <= last))
         return beside(counted, anew.sums(now).rename({"counted": "metered"}))
@@ -215,13 +240,10 @@ class EntitledQuota:
 
     def put_states(self, states: Sequence[CustomerState]) -> None:
         """See Quota.put_states."""
-        by_customer: dict[str, list[CustomerState]] = {}
-        for state in states:
-            by_customer.setdefault(state.customer, []).append(state)
         with self._lock:
-            self._states = by_customer
+            self._states = by_customer(states)
         self._plain.put_states([state for state in states if state.state == "suspended"])
-        self._standings.leave_out(by_customer)
+        self._standings.leave_out(self._states)
 
     def open_levels(self, keys: Collection[str]) -> None:
         """See Quota.open_levels."""
@@ -279,7 +301,7 @@ class EntitledQuota:
             return QuotaAnswer(False, "suspended", state.reason, subject, customer, feature, amount, state=state.state)
         given = self._terms.given(customer, feature, now)
         if given is not None:
-            answer = _there_or_not(asked, given)
+            answer = there_or_not(asked, given)
         elif feature not in self._terms.meters:
             why = f"no plan of {customer} includes {feature}"
             answer = QuotaAnswer(False, "not_entitled", why, subject, customer, feature, amount)
@@ -352,7 +374,7 @@ class EntitledQuota:
         terms = self._terms
         assert terms is not None
         own = [c for c in crossings if not terms.is_accounted(c.customer, c.feature)]
-        self._report([_level_change(crossing, terms.zone_of(crossing.customer)) for crossing in own])
+        self._report([level_change(crossing, terms.zone_of(crossing.customer)) for crossing in own])
 
     def _report(self, changes: list[LevelChange]) -> None:
         for change in changes:
@@ -373,30 +395,6 @@ class EntitledQuota:
         return None if subject is None else self.check(subject, change.feature, _NOTHING, now)
 
 
-def _there_or_not(asked: Asked, given: Gives) -> QuotaAnswer:
-    who = (asked.subject, asked.customer, asked.feature, asked.amount)
-    value = json.loads(given.value or "null")
-    if given.kind == "static":
-        return QuotaAnswer(True, "allowed", f"plan {given.plan} gives it", *who, kind="static", value=value)
-    if value:
-        return QuotaAnswer(True, "allowed", "it is included", *who, kind="boolean", value=True)
-    return QuotaAnswer(False, "not_entitled", "it is not included", *who, kind="boolean", value=False)
-
-
-def _level_change(crossing: Crossing, zone: str) -> LevelChange:
-    return LevelChange(
-        kind="exhausted",
-        scope="customer",
-        owner=crossing.customer,
-        customer=crossing.customer,
-        feature=crossing.feature,
-        window_start=crossing.window_start,
-        window_end=window_at(MONTH, crossing.window_start, zone)[1],
-        level="100%",
-        limit=crossing.limit,
-        used=crossing.used,
-        arm=0,
-        at=crossing.time,
-        source=crossing.source,
-        id=crossing.id,
-    )
+def _earliest(one: datetime | None, other: datetime | None) -> datetime | None:
+    """Null is since ever."""
+    return None if one is None or other is None else min(one, other)

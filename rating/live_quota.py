@@ -1,19 +1,17 @@
 """Live quota counters: moved with every group of accepted events before they are acknowledged, asked at any time.
 
 The problem: a gateway that asks right after a 200 must see the event. The choice: counters in memory beside the
-journal, keyed by (customer, feature, window), fed by the writer thread with the very frame it made durable, and
-rebuilt from the usage log whenever customers, subscriptions or the catalog change. They are a cache: nothing is lost
-with them. What it gives up: a rebuild reads the usage again, so changing customers one by one under load costs.
+journal, keyed by (customer, feature, window), fed by the writer thread with the very frame it made durable. They are a
+cache of the usage log: nothing is lost with them. Of customers who changed, `renew` counts the usage again.
 
 A group is added as arrays (rating/counters.py): all that is done event by event is to look up whose counter its
 subject moves. Single events are looked at only where a counter has reached a limit, to find the one that did.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import lru_cache
 from itertools import repeat
 from threading import RLock
 from typing import Any
@@ -29,18 +27,19 @@ from rating.core.quota.answer import QuotaAnswer
 from rating.core.quota.comparing import COMPARED, COUNTER, compared
 from rating.core.quota.counting import COUNTED_SUM, Crossing, counted_sums
 from rating.core.quota.seam import RESERVED, CustomerState, Hold
+from rating.core.quota.stated import by_customer
 from rating.counters import Counters, Rows, Units, counted, quantity, units_of
 from rating.holds import Holds, slice_of
 from rating.month_crossings import Added, Reached, Usage, Window, crossings
-from rating.month_terms import Terms
-from rating.standings import MonthStanding, Standings
+from rating.month_terms import Terms, earliest_start, month_start
+from rating.payers import NOBODY
+from rating.standings import MonthStanding, Standings, units_of_amount
 from rating.uncounted import ANYTHING, Uncounted, refused_where_it_fails
 from rating.words import words_of
 
-ReadUsage = Callable[[datetime | None], tuple[pl.LazyFrame, int]]
-"""The usage from an instant on, null: all, and the sequence of the last event there is."""
-NOBODY = -1
-"""The row of a subject that no customer has."""
+ReadUsage = Callable[[datetime | None, Collection[str] | None], tuple[pl.LazyFrame, int]]
+"""The usage from an instant on, null: all, of these subjects, null: of all, and the sequence of the last event there
+is."""
 _NOTHING = Decimal(0)
 LOOKED_BACK = timedelta(days=2)
 
@@ -83,14 +82,44 @@ class LiveQuota:
             self._forget()
             self._terms, self._crossed = terms, set()
             self._counters = {feature: Counters() for feature in terms.features}
-            self._since = None if now is None else _earliest_start(terms, now - LOOKED_BACK)
-            usage, self._counted_sequence = self._read_usage(self._since)
+            self._since = None if now is None else earliest_start(terms, now - LOOKED_BACK)
+            usage, self._counted_sequence = self._read_usage(self._since, None)
             self._last_sequence = self._counted_sequence
-            first, last = usage.select(pl.col("time").min(), last=pl.col("time").max()).collect().row(0)
-            if first is not None:
-                edges = month_edges(terms.time_zones, first, last)
-                sums = self._sums(terms, usage, edges)
-                self._add(terms, usage, self._summed(terms, sums, edges.to_list()))
+            self._count_log(terms, usage)
+
+    @property
+    def since(self) -> datetime | None:
+        """From when on usage was counted; null: since ever."""
+        return self._since
+
+    def is_counted_from(self, terms: Terms, now: datetime) -> bool:
+        """Whether what was counted so far is enough for other terms."""
+        return self._since is None or self._since <= earliest_start(terms, now - LOOKED_BACK)
+
+    def renew(self, terms: Terms, changed: Collection[str], subjects: Collection[str], usage: pl.LazyFrame) -> None:
+        """Take new terms, which concern the customers `changed` alone, and count `usage` of the `subjects` that they
+        have, or had, again."""
+        with self._lock:
+            self._standings.forget()
+            self._terms = terms
+            for row in [row for row, (customer, _) in enumerate(self._windows) if customer in changed]:
+                lowest = terms.lowest_limits(self._windows[row][0])
+                for feature, counters in self._counters.items():
+                    counters.put(row, 0)
+                    counters.expect(row, units_of_amount(lowest[feature]) if feature in lowest else None)
+            for known in self._rows_of_subjects.values():
+                for subject in subjects:
+                    known.pop(subject, None)
+            self._crossed = {crossed for crossed in self._crossed if crossed[0] not in changed}
+            since = self._since
+            self._count_log(terms, usage if since is None else usage.filter(pl.col("time") >= since))
+
+    def _count_log(self, terms: Terms, usage: pl.LazyFrame) -> None:
+        first, last = usage.select(pl.col("time").min(), last=pl.col("time").max()).collect().row(0)
+        if first is not None:
+            edges = month_edges(terms.time_zones, first, last)
+            sums = self._sums(terms, usage, edges)
+            self._add(terms, usage, self._summed(terms, sums, edges.to_list()))
 
     @property
     def uncounted(self) -> dict[str, str]:
@@ -138,7 +167,7 @@ class LiveQuota:
 
     def check(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer:
         """Whether `subject` may use `amount` more of `feature` at `now`. Raises FeatureNotCounted."""
-        answer = self.check_known(subject, feature, amount, now)
+        answer = self._standings.answer(subject, feature, amount, now)
         if answer is None:
             with self._lock:
                 answer = self._check(subject, feature, amount, now)
@@ -146,7 +175,7 @@ class LiveQuota:
 
     def check_at_once(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer | None:
         """The same, or None when it would have to wait for a thread that counts."""
-        answer = self.check_known(subject, feature, amount, now)
+        answer = self._standings.answer(subject, feature, amount, now)
         if answer is None and self._lock.acquire(blocking=False):
             try:
                 return self._check(subject, feature, amount, now)
@@ -157,10 +186,6 @@ class LiveQuota:
     def check_many(self, asked: pl.DataFrame, now: datetime) -> pl.DataFrame:
         """See Quota.check_many."""
         return answered(asked, lambda subject, feature, amount: self.check(subject, feature, amount, now))
-
-    def check_known(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer | None:
-        """See Standings.answer."""
-        return self._standings.answer(subject, feature, amount, now)
 
     def _check(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer:
         terms = self._terms
@@ -207,7 +232,7 @@ class LiveQuota:
             found = self._terms.subjects.find(hold.subject) if self._terms else None
             if found is not None:
                 customer, zone = found
-                self._holds.put(hold.id, (customer, hold.feature, _month_start(now, zone)), hold.amount)
+                self._holds.put(hold.id, (customer, hold.feature, month_start(now, zone)), hold.amount)
 
     def shrink(self, id: str, by: Decimal) -> None:
         """See Quota.shrink."""
@@ -240,12 +265,9 @@ class LiveQuota:
 
     def put_states(self, states: Sequence[CustomerState]) -> None:
         """See Quota.put_states."""
-        by_customer: dict[str, list[CustomerState]] = {}
-        for state in states:
-            by_customer.setdefault(state.customer, []).append(state)
         with self._lock:
-            self._states = by_customer
-            self._standings.leave_out(by_customer)
+            self._states = by_customer(states)
+            self._standings.leave_out(self._states)
 
     def _suspended(self, customer: str, feature: str, now: datetime) -> CustomerState | None:
         for state in self._states.get(customer, ()):
@@ -269,7 +291,7 @@ class LiveQuota:
         with self._lock:
             if self._terms is None:
                 return COMPARED.to_frame()
-            usage, _ = self._read_usage(self._since)
+            usage, _ = self._read_usage(self._since, None)
             rows = [
                 (*window, counted)
                 for window, counted in self.counters().items()
@@ -328,7 +350,7 @@ class LiveQuota:
         for place in strangers.tolist():
             if (found := terms.subjects.find(subject := subjects[place])) is not None:
                 customer, zone = found
-                rows[place] = known[subject] = self._row(terms, customer, _month_start(edge, zone))
+                rows[place] = known[subject] = self._row(terms, customer, month_start(edge, zone))
         return rows
 
     def _row(self, terms: Terms, customer: str, start: datetime) -> int:
@@ -377,14 +399,3 @@ class LiveQuota:
         if len(terms.agreements.of(customer)) == 1:
             counters.forget_threshold(row)  # there is no other limit to reach
         return None if (*window, limit) in self._crossed else Reached(window, added.before(row, used), limit)
-
-
-@lru_cache(maxsize=1024)
-def _month_start(instant: datetime, time_zone: str) -> datetime:
-    """When the month began that `instant` falls in."""
-    return month_of(instant, time_zone).start(ZoneInfo(time_zone))
-
-
-def _earliest_start(terms: Terms, at: datetime) -> datetime:
-    """When the first of the windows began that are open at `at`."""
-    return min(_month_start(at, zone) for zone in {"UTC", *terms.time_zones})

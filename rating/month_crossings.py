@@ -11,6 +11,8 @@ import polars as pl
 
 from rating.core.quota.answer import EXACT
 from rating.core.quota.counting import Crossing, counted_usage, crossing_event
+from rating.core.quota.seam import LevelChange
+from rating.core.quota.windows import MONTH, window_at
 from rating.counters import Rows, Units, quantity
 from rating.month_terms import Terms
 
@@ -57,3 +59,23 @@ def crossings(terms: Terms, events: Usage, reached: Sequence[Reached]) -> Iterat
         found = crossing_event(here, each.before, each.limit)
         if found is not None:
             yield Crossing(*each.window, each.limit, found["used"], found["source"], found["id"], found["time"])
+
+
+def level_change(crossing: Crossing, zone: str) -> LevelChange:
+    """The same as signals know it; `zone` is the customer's."""
+    return LevelChange(
+        kind="exhausted",
+        scope="customer",
+        owner=crossing.customer,
+        customer=crossing.customer,
+        feature=crossing.feature,
+        window_start=crossing.window_start,
+        window_end=window_at(MONTH, crossing.window_start, zone)[1],
+        level="100%",
+        limit=crossing.limit,
+        used=crossing.used,
+        arm=0,
+        at=crossing.time,
+        source=crossing.source,
+        id=crossing.id,
+    )

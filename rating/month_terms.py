@@ -3,10 +3,13 @@
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from rating.core.book import Meter, PriceBook
+from rating.core.periods import month_of
 from rating.core.subscriptions import plan_of_variant
 from rating.payers import Agreements, Payers
 
@@ -64,3 +67,14 @@ class Terms:
         """From when until when the subscriptions and add-ons in force are those at `at`."""
         edges = [edge for _, *dates in self.agreements.of(customer) for edge in dates if edge is not None]
         return max((e for e in edges if e <= at), default=_EVER[0]), min((e for e in edges if e > at), default=_EVER[1])
+
+
+@lru_cache(maxsize=1024)
+def month_start(instant: datetime, time_zone: str) -> datetime:
+    """When the month began that `instant` falls in."""
+    return month_of(instant, time_zone).start(ZoneInfo(time_zone))
+
+
+def earliest_start(terms: Terms, at: datetime) -> datetime:
+    """When the first of the windows began that are open at `at`."""
+    return min(month_start(at, zone) for zone in {"UTC", *terms.time_zones})

@@ -1,7 +1,7 @@
 """Who pays for a subject, and what customers have agreed to, for a million of them: a place in arrays each, where an
 object each would take ten times the memory."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import repeat
 from typing import TypeAlias
@@ -59,6 +59,17 @@ class Payers:
         """The number of a customer; null: no subject is its own."""
         place = int(self.customers.search_sorted(customer, side="left"))
         return place if place < len(self.customers) and self.customers[place] == customer else None
+
+    def shared_with(
+        self, others: "Payers", but: Collection[str]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The numbers that customers have among `others`, and those they have here, of all that are in both."""
+        theirs, ours = others.customers, self.customers
+        if theirs.is_empty() or ours.is_empty():
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        places = ours.search_sorted(theirs, side="left").clip(0, len(ours) - 1)
+        kept = ((ours.gather(places) == theirs) & ~theirs.is_in(list(but))).to_numpy()
+        return np.flatnonzero(kept), places.cast(pl.Int64).to_numpy()[kept]
 
 
 class Agreements:

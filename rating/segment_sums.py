@@ -34,6 +34,13 @@ class SegmentSums:
         self._turns = np.append(self._turns, np.zeros(more, np.int32))
         self.turns = memoryview(self._turns)  # type: ignore[arg-type]
 
+    def adopt(self, old: "SegmentSums", rows: Rows, own: Rows) -> None:
+        """Take over `rows` of others as `own` rows."""
+        self.start[own], self.end[own] = old.start[rows], old.end[rows]
+        self.counters.adopt(old.counters, rows, own)
+        place = dict(zip(rows.tolist(), own.tolist(), strict=True)) if old.others else {}
+        self.others.update({place[row]: sums for row, sums in old.others.items() if row in place})
+
     def is_at(self, row: int, start: int) -> bool:
         """Whether the segment at hand is the one that begins at `start`."""
         return bool(self.start[row] == start and self.end[row] != 0)

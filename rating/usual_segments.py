@@ -17,6 +17,7 @@ from rating.core.quota.levels import levels_of
 from rating.core.quota.windows import Cycle, window_at
 from rating.core.subscriptions import plan_of_variant
 from rating.counters import NEVER, Rows, threshold_of
+from rating.payers import Payers
 from rating.quota_terms import QuotaTerms
 from rating.segment_sums import FIRST, LAST, SegmentSums, Times
 from rating.words import words_of
@@ -69,13 +70,13 @@ class UsualSegments:
         self.kind = np.full(len(payers.customers), ALONE, np.int8)
         self._gives, self._profiles = terms.gives.get(feature, {}), profiles
         self._granted = {plan for plan in self._gives if terms.grants_of_plan(feature, plan)}
-        touched = _numbers(payers.customers, {customer for customer, name in terms.touched if name == feature})
+        touched = _numbers(payers, {customer for customer, name in terms.touched if name == feature})
         if feature in terms.plain_features:
             self.kind[:] = NO_ACCOUNT
             self.kind[touched] = ALONE
         else:
-            self.kind[_numbers(payers.customers, terms.shared_by)] = LINKED
-        self.kind[_numbers(payers.customers, {c for c, name in terms.limited_alone if name == feature})] = LINKED
+            self.kind[_numbers(payers, terms.shared_by)] = LINKED
+        self.kind[_numbers(payers, {c for c, name in terms.limited_alone if name == feature})] = LINKED
         self._is_touched = np.zeros(len(self.kind), bool)
         self._is_touched[touched] = True
 
@@ -106,11 +107,10 @@ class UsualSegments:
         return rows
 
 
-def _numbers(customers: pl.Series, wanted: set[str]) -> Rows:
+def _numbers(payers: Payers, wanted: set[str]) -> Rows:
     """The numbers of those of `wanted` that there are."""
-    found = pl.Series(sorted(wanted), dtype=pl.String)
-    places = customers.search_sorted(found.filter(found.is_in(customers.implode())), side="left")
-    return places.cast(pl.Int64).to_numpy()
+    numbers = [payers.number(customer) for customer in sorted(wanted)]
+    return np.array([number for number in numbers if number is not None], np.int64)
 
 
 def _bounds(found: pl.DataFrame) -> tuple[Times, Times]:

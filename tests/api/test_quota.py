@@ -142,7 +142,7 @@ def test_a_restart_keeps_the_counters_and_repeats_no_signal(settings: Settings) 
 def test_a_thousand_changes_cost_one_rebuild() -> None:
     reads = []
 
-    def read_usage(_since: datetime | None) -> tuple[pl.LazyFrame, int]:
+    def read_usage(_since: datetime | None, _subjects: object) -> tuple[pl.LazyFrame, int]:
         reads.append(1)
         return usage_event_schema({}).to_frame(eager=False), 0
 
@@ -347,7 +347,7 @@ def test_every_counter_is_compared_with_the_log(sold: httpx2.Client, engine: Eng
     found = sold.get("/v1/quota/comparison").json()
     wrong = {"customer": "acme", "feature": "tokens", "window_start": "2026-10-01T00:00:00Z"}
     assert (found["different"], found["items"]) == (1, [{**wrong, "counted": "10", "metered": "9"}])
-    engine.quota.terms_changed()
+    engine.quota.usage_changed()
     assert sold.get("/v1/quota/comparison").json() == equal
 
 
