@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Comparison:
     """How many counters were compared with the log, those that are `different` (COMPARED), and the features that could
-    not be counted, with why."""
+    not be counted, or not of one subject, with why."""
 
     compared: int
     different: pl.DataFrame

@@ -10,6 +10,7 @@ account is an object only for as long as it is looked at: a level is reached, it
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ import polars as pl
 
 from rating.account import Account, Place, instant_of, micros
 from rating.account_levels import Key, Link, Used, change_at, crossed, newly, with_events
+from rating.core.book import Meter
 from rating.core.metering import metered_events
 from rating.core.quota.answer import Scope
 from rating.core.quota.comparing import COUNTER
@@ -81,8 +83,13 @@ class Accounts:
         self, subject: str, feature: str, now: datetime, reserved: Callable[[Key], int]
     ) -> list[AccountView]:
         """The same as `views` for a check. Raises FeatureNotCounted."""
-        self.uncounted.refuse(feature)
+        self.uncounted.refuse(feature, lambda aside: self._meet(subject, aside, feature))
         return self.views(subject, feature, now, reserved)
+
+    def _meet(self, subject: str, other: str, feature: str) -> bool:
+        """Whether what two subjects use counts in one account."""
+        keys = ({link.key for link in self.chain(each, feature)} for each in (subject, other))
+        return bool(set.intersection(*keys))
 
     def views(self, subject: str, feature: str, now: datetime, reserved: Callable[[Key], int]) -> list[AccountView]:
         """Where the accounts of a subject stand that hold for it now."""
@@ -103,9 +110,13 @@ class Accounts:
         known already the event that crossed it is not looked for: it is reported without."""
         for feature, meter in self.terms.meters.items():
             with self.uncounted.where_it_fails(feature):
-                metered = metered_events(usage, meter).select(_USED.names()).filter(self._concerns(feature))
-                crossed = self._count_sums(feature, metered)
-                self._report_levels(crossed, metered, usage, is_known)
+                self.uncounted.of_log(feature, meter, usage, partial(self._count_log, feature, meter, is_known))
+
+    def _count_log(self, feature: str, meter: Meter, is_known: Callable[[str], bool], usage: pl.LazyFrame) -> None:
+        """Raises before anything is counted, where the meter makes no quantity of an event."""
+        metered = metered_events(usage, meter).select(_USED.names()).filter(self._concerns(feature))
+        crossed = self._count_sums(feature, metered)
+        self._report_levels(crossed, metered, usage, is_known)
 
     def count(self, events: pl.DataFrame, sign: int = 1) -> None:
         """Count newly accepted events (USAGE_EVENT with property columns), or with `sign` -1 take them off."""
@@ -114,7 +125,7 @@ class Accounts:
         numbers, times = self._payers.numbers(events["subject"].to_list()), words_of(events["time"])
         for feature, meter in self.terms.meters.items():
             with self.uncounted.where_it_fails(feature):
-                rows, units = counted(events, meter)
+                rows, units = self.uncounted.counted(feature, events, meter)
                 if len(units):
                     rows, units = np.arange(events.height) if rows is None else rows, units * sign
                     left = self._count_quietly(feature, numbers[rows], times[rows], units, now)
@@ -166,8 +177,11 @@ class Accounts:
         counted = np.array(sums.counted(), np.int64)
         self._usual[feature].begin(sums, sums.strangers(counted[counted < len(customers)], at), at)
         more = {row: owner for owner, row in self._more_rows.items()}
+        aside = {link.key[:2] for s in self.uncounted.subjects.get(feature, ()) for link in self.chain(s, feature)}
         for row in sums.counted():
             owner: tuple[Scope, str] = more[row] if row in more else ("customer", customers[row])
+            if owner in aside:
+                continue
             if row not in sums.others and sums.start[row] <= at < sums.end[row]:
                 if sums.start[row] != FIRST:
                     yield *owner, instant_of(int(sums.start[row])), sums.counters.units(row)

@@ -126,9 +126,9 @@ class EntitledQuota:
                     self._count_in_accounts(self._accounts, part, sign)
 
     def _count_in_accounts(self, accounts: Accounts, events: pl.DataFrame, sign: int) -> None:
-        wrong = len(accounts.uncounted.why)
+        wrong = accounts.uncounted.shown
         accounts.count(events, sign)
-        if len(accounts.uncounted.why) > wrong:
+        if accounts.uncounted.shown != wrong:
             self._standings.forget()
 
     def check(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer:
@@ -162,9 +162,9 @@ class EntitledQuota:
 
     @property
     def uncounted(self) -> dict[str, str]:
-        """The features whose usage could not be counted, and why."""
+        """The features whose usage could not be counted, or that of one subject, and why."""
         with self._lock:
-            accounted = self._accounts.uncounted.why if self._accounts is not None else {}
+            accounted = self._accounts.uncounted.shown if self._accounts is not None else {}
             return {**self._plain.uncounted, **accounted}
 
     def comparison(self) -> pl.DataFrame:

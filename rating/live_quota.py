@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from itertools import repeat
 from threading import RLock
 from typing import Any
@@ -22,6 +23,7 @@ import numpy.typing as npt
 import polars as pl
 
 from rating.batch_checks import answered
+from rating.core.book import Meter
 from rating.core.periods import month_edges, month_of
 from rating.core.quota.answer import QuotaAnswer
 from rating.core.quota.comparing import COMPARED, COUNTER, compared
@@ -123,8 +125,8 @@ class LiveQuota:
 
     @property
     def uncounted(self) -> dict[str, str]:
-        """The features whose usage could not be counted, and why."""
-        return dict(self._uncounted.why)
+        """The features whose usage could not be counted, or that of one subject, and why."""
+        return self._uncounted.shown
 
     def _sums(self, terms: Terms, usage: pl.LazyFrame, edges: pl.Series) -> pl.DataFrame:
         """COUNTED_SUM of all features together or, where that fails, of those that can be counted one by one."""
@@ -133,8 +135,8 @@ class LiveQuota:
         except ANYTHING:
             sums = [COUNTED_SUM.to_frame()]
             for feature, meter in terms.features.items():
-                with self._uncounted.where_it_fails(feature):
-                    sums.append(counted_sums(usage, {feature: meter}, edges))
+                found = self._uncounted.of_log(feature, meter, usage, partial(_sums_of, feature, meter, edges))
+                sums += [] if found is None else [found]
         return pl.concat(sums)
 
     def count(self, events: pl.DataFrame) -> None:
@@ -197,7 +199,7 @@ class LiveQuota:
         if terms is None or customer is None or limit is None:
             why = "no customer has this subject" if customer is None else f"no plan of {customer} includes {feature}"
             return QuotaAnswer(False, "not_entitled", why, *asked)
-        self._uncounted.refuse(feature)
+        self._uncounted.refuse(feature, lambda aside: (terms.subjects.find(aside) or (None,))[0] == customer)
         standing = self._standing(terms, (subject, customer, feature), limit, now, zone)
         return standing.answer(amount, standing.counters.units(standing.row))
 
@@ -292,28 +294,27 @@ class LiveQuota:
             if self._terms is None:
                 return COMPARED.to_frame()
             usage, _ = self._read_usage(self._since, None)
+            terms, last, since, uncounted = self._terms, self._last_sequence, self._since, self._uncounted
+            customers = {payer[0] for s in uncounted.concerned() if (payer := terms.subjects.find(s)) is not None}
             rows = [
                 (*window, counted)
                 for window, counted in self.counters().items()
-                if window[1] not in self._uncounted.why
+                if window[1] not in uncounted.why and window[0] not in customers
             ]
-            terms, last, since = self._terms, self._last_sequence, self._since
-            features = {
-                feature: meter for feature, meter in terms.features.items() if feature not in self._uncounted.why
-            }
+            features = {feature: meter for feature, meter in terms.features.items() if feature not in uncounted.why}
+            usage = uncounted.without(usage.filter(pl.col("sequence") <= last))
         counters = pl.DataFrame(rows, schema=COUNTER, orient="row")
-        found = compared(counters, usage.filter(pl.col("sequence") <= last), features, terms.payers)
+        found = compared(counters, usage, features, terms.payers).filter(~pl.col("customer").is_in(list(customers)))
         return found if since is None else found.filter(pl.col("window_start") >= since)
 
     def _counted(self, terms: Terms, events: pl.DataFrame) -> Iterator[Added]:
         """What newly accepted events add to the counters of each feature."""
         used: list[tuple[str, Rows | None, Units]] = []
-        wrong = len(self._uncounted.why)
+        wrong = self._uncounted.shown
         for feature, meter in terms.features.items():
-            with self._uncounted.where_it_fails(feature):
-                rows, units = counted(events, meter)
-                used += [(feature, rows, units)] if len(units) else []
-        if len(self._uncounted.why) > wrong:
+            rows, units = self._uncounted.counted(feature, events, meter)
+            used += [(feature, rows, units)] if len(units) else []
+        if self._uncounted.shown != wrong:
             self._standings.forget()
         if not used:
             return
@@ -383,7 +384,7 @@ class LiveQuota:
                 for row in counters.reached(added.rows)
                 if (crossed := self._limit_reached(terms, added, row)) is not None
             ]
-        found = [*crossings(terms, events, reached)] if reached else []
+        found = [*crossings(terms, self._uncounted.without(events.lazy()), reached)] if reached else []
         self._crossed.update((c.customer, c.feature, c.window_start, c.limit) for c in found)
         if found:
             self._on_crossing(found)
@@ -399,3 +400,7 @@ class LiveQuota:
         if len(terms.agreements.of(customer)) == 1:
             counters.forget_threshold(row)  # there is no other limit to reach
         return None if (*window, limit) in self._crossed else Reached(window, added.before(row, used), limit)
+
+
+def _sums_of(feature: str, meter: Meter, edges: pl.Series, usage: pl.LazyFrame) -> pl.DataFrame:
+    return counted_sums(usage, {feature: meter}, edges)
