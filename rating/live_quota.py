@@ -23,7 +23,6 @@ import numpy.typing as npt
 import polars as pl
 
 from rating.batch_checks import answered
-from rating.core.book import Meter
 from rating.core.periods import month_edges, month_of
 from rating.core.quota.answer import QuotaAnswer
 from rating.core.quota.comparing import COMPARED, COUNTER, compared
@@ -125,7 +124,7 @@ class LiveQuota:
 
     @property
     def uncounted(self) -> dict[str, str]:
-        """The features whose usage could not be counted, or that of one subject, and why."""
+        """See Uncounted.shown."""
         return self._uncounted.shown
 
     def _sums(self, terms: Terms, usage: pl.LazyFrame, edges: pl.Series) -> pl.DataFrame:
@@ -135,8 +134,8 @@ class LiveQuota:
         except ANYTHING:
             sums = [COUNTED_SUM.to_frame()]
             for feature, meter in terms.features.items():
-                found = self._uncounted.of_log(feature, meter, usage, partial(_sums_of, feature, meter, edges))
-                sums += [] if found is None else [found]
+                count = partial(counted_sums, features={feature: meter}, edges=edges)
+                sums += [s for s in [self._uncounted.of_log(feature, meter, usage, count)] if s is not None]
         return pl.concat(sums)
 
     def count(self, events: pl.DataFrame) -> None:
@@ -400,7 +399,3 @@ class LiveQuota:
         if len(terms.agreements.of(customer)) == 1:
             counters.forget_threshold(row)  # there is no other limit to reach
         return None if (*window, limit) in self._crossed else Reached(window, added.before(row, used), limit)
-
-
-def _sums_of(feature: str, meter: Meter, edges: pl.Series, usage: pl.LazyFrame) -> pl.DataFrame:
-    return counted_sums(usage, {feature: meter}, edges)

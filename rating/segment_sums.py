@@ -13,6 +13,7 @@ Times = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 FIRST, LAST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 """Before and behind all instants, in microseconds."""
+_ROOM = 1024
 
 
 class SegmentSums:
@@ -27,8 +28,10 @@ class SegmentSums:
         self.turns = memoryview(self._turns)  # type: ignore[arg-type]
 
     def grow(self, rows: int) -> None:
-        """Have so many rows."""
-        more = rows - len(self.start)
+        """Have so many rows, and room for some more."""
+        if rows <= len(self.start):
+            return
+        more = max(rows - len(self.start), len(self.start) // 8, _ROOM)
         self.counters.grow(more)
         self.start, self.end = (np.append(words, np.zeros(more, np.int64)) for words in (self.start, self.end))
         self._turns = np.append(self._turns, np.zeros(more, np.int32))
