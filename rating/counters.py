@@ -5,7 +5,8 @@ exact for as long as there are fewer than 2^62 whole units in all; should there 
 integers, which have no end.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
@@ -41,7 +42,8 @@ class Counters:
         self._keep(np.zeros(room, np.int64), np.zeros(room, np.int64))
         self._threshold = np.full(room, NEVER, np.int64)
         self._is_counted = np.zeros(room, bool)
-        self._whole_bound = 0
+        self._whole_bound = self._rest_bound = 0
+        self._has_rest = False
 
     def new(self, threshold: Decimal | None) -> int:
         """Another counter, at 0; `threshold` is for `reached`."""
@@ -55,39 +57,36 @@ class Counters:
         self._count += count
         if self._count > len(self._threshold):
             more = max(self._count, 2 * len(self._threshold)) - len(self._threshold)
-            self._moves += 1
-            self._keep(*(np.append(words, np.zeros(more, words.dtype)) for words in (self._whole, self._rest)))
-            self._moves += 1
+            with self._moving():
+                self._keep(*(np.append(words, np.zeros(more, words.dtype)) for words in (self._whole, self._rest)))
             self._threshold = np.append(self._threshold, np.full(more, NEVER, np.int64))
             self._is_counted = np.append(self._is_counted, np.zeros(more, bool))
 
     def add(self, rows: Rows, units: Units) -> None:
-        """Add each number to the counter of its row; a row may be there many times."""
+        """Add each number to the counter of its row; a row may be there many times.
+
+        Readers wait for the two additions alone, which keep the interpreter's lock. Arithmetic that releases it gets it
+        back 5 ms later beside a busy event loop, and every check meanwhile would have to wait.
+        """
         if not len(rows):
             return
-        self._moves += 1
-        try:
-            self._add(rows, units)
-        finally:
-            self._moves += 1
-
-    def _add(self, rows: Rows, units: Units) -> None:
         whole = units // UNITS
         rest = units - whole * UNITS
         self._make_room(whole)
         if self._whole.dtype != object:
             whole, rest = whole.astype(np.int64, copy=False), rest.astype(np.int64, copy=False)
-        np.add.at(self._whole, rows, whole)
+        has_rest = bool(rest.any())
         self._is_counted[rows] = True
-        if rest.any():
-            np.add.at(self._rest, rows, rest)
-            carried = self._rest[rows] // UNITS
-            self._whole[rows] = self._whole[rows] + carried  # the same for each place of a row
-            self._rest[rows] = self._rest[rows] - carried * UNITS
+        self._has_rest = self._has_rest or has_rest
+        with self._moving():
+            np.add.at(self._whole, rows, whole)
+            if has_rest:
+                np.add.at(self._rest, rows, rest)
 
     def reached(self, rows: Rows) -> list[int]:
         """Those of `rows`, each once, whose counters may have reached their thresholds."""
-        reached: list[int] = np.unique(rows[self._whole[rows] >= self._threshold[rows]]).tolist()
+        whole = self._whole[rows] + self._rest[rows] // UNITS if self._has_rest else self._whole[rows]
+        reached: list[int] = np.unique(rows[whole >= self._threshold[rows]]).tolist()
         return reached
 
     def would_reach(self, rows: Rows, whole: Rows, rest: Rows) -> npt.NDArray[np.bool_]:
@@ -100,29 +99,27 @@ class Counters:
     def put(self, row: int, units: int) -> None:
         """Make a counter `units` of 10^-9; 0 is as if nothing had ever been added."""
         whole, rest = divmod(units, UNITS)
-        self._moves += 1
-        self._whole_bound = max(self._whole_bound, abs(whole))
+        self._whole_bound, self._rest_bound = max(self._whole_bound, abs(whole)), max(self._rest_bound, 1)
         self._widen()
-        self._whole[row], self._rest[row], self._is_counted[row] = whole, rest, units != 0
-        self._moves += 1
+        self._has_rest = self._has_rest or rest != 0
+        self._is_counted[row] = units != 0
+        with self._moving():
+            self._whole[row], self._rest[row] = whole, rest
 
     def empty(self, rows: Rows, thresholds: Units) -> None:
         """Begin again at 0; thresholds are in whole units."""
-        self._moves += 1
-        self._whole[rows], self._rest[rows], self._is_counted[rows] = 0, 0, False
-        self._moves += 1
-        self._threshold[rows] = thresholds
+        self._is_counted[rows], self._threshold[rows] = False, thresholds
+        with self._moving():
+            self._whole[rows], self._rest[rows] = 0, 0
 
     def adopt(self, old: "Counters", rows: Rows, own: Rows) -> None:
         """Take over `rows` of others as `own` rows, with their thresholds."""
-        self._moves += 1
-        self._whole_bound += old._whole_bound
-        if old._whole.dtype == object:
-            self._whole_bound = max(self._whole_bound, _WORD_MAX)
+        self._whole_bound = max(self._whole_bound, old._whole_bound)
+        self._rest_bound, self._has_rest = max(self._rest_bound, old._rest_bound), self._has_rest or old._has_rest
         self._widen()
-        self._whole[own], self._rest[own] = old._whole[rows], old._rest[rows]
         self._is_counted[own], self._threshold[own] = old._is_counted[rows], old._threshold[rows]
-        self._moves += 1
+        with self._moving():
+            self._whole[own], self._rest[own] = old._whole[rows], old._rest[rows]
 
     def expect(self, row: int, least: int | None) -> None:
         """Name `row` from `least` units of 10^-9 on, null: never."""
@@ -155,8 +152,17 @@ class Counters:
         units: int = self._whole_words[row] * UNITS + self._rest_words[row]
         return units if moves == self._moves and not moves & 1 else None
 
+    @contextmanager
+    def _moving(self) -> Iterator[None]:
+        """Readers beside it are told to wait."""
+        self._moves += 1
+        try:
+            yield
+        finally:
+            self._moves += 1
+
     def _keep(self, whole: Units, rest: Units) -> None:
-        """Arrays (0 <= rest < UNITS), and what gives Python's integers of them ten times faster than arrays do."""
+        """Arrays (`rest` may be more than UNITS), and what gives Python's integers of them ten times faster."""
         self._whole, self._rest = whole, rest
         self._whole_words: Any = whole if whole.dtype == object else memoryview(whole)  # type: ignore[arg-type]
         self._rest_words: Any = rest if rest.dtype == object else memoryview(rest)  # type: ignore[arg-type]
@@ -164,11 +170,18 @@ class Counters:
     def _make_room(self, whole: Units) -> None:
         self._whole_bound += max(abs(int(whole.min())), abs(int(whole.max())), 1) * len(whole)
         self._widen()
+        self._rest_bound += len(whole)
+        if self._rest_bound * UNITS >= _WORD_MAX:
+            with self._moving():
+                self._keep(self._whole + self._rest // UNITS, self._rest % UNITS)
+            self._rest_bound = len(whole) + 1
+            self._whole_bound += self._rest_bound  # what was carried
 
     def _widen(self) -> None:
         """Go over to Python's integers where a sum may be too large for a word."""
         if self._whole_bound >= _WORD_MAX and self._whole.dtype != object:
-            self._keep(self._whole.astype(object), self._rest.astype(object))
+            with self._moving():
+                self._keep(self._whole.astype(object), self._rest.astype(object))
 
 
 def threshold_of(least: int | None) -> int:
