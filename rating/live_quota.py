@@ -64,7 +64,7 @@ class LiveQuota:
         self._crossed: set[tuple[str, str, datetime, Decimal]] = set()
         self._counted_sequence = 0  # by the rebuild
         self._last_sequence = 0  # as of now
-        self._since: datetime | None = None
+        self.since: datetime | None = None  # from when on usage was counted; null: since ever
         self._holds: Holds[Window] = Holds()
         self._states: dict[str, list[CustomerState]] = {}
 
@@ -83,19 +83,14 @@ class LiveQuota:
             self._forget()
             self._terms, self._crossed = terms, set()
             self._counters = {feature: Counters() for feature in terms.features}
-            self._since = None if now is None else earliest_start(terms, now - LOOKED_BACK)
-            usage, self._counted_sequence = self._read_usage(self._since, None)
+            self.since = None if now is None else earliest_start(terms, now - LOOKED_BACK)
+            usage, self._counted_sequence = self._read_usage(self.since, None)
             self._last_sequence = self._counted_sequence
             self._count_log(terms, usage)
 
-    @property
-    def since(self) -> datetime | None:
-        """From when on usage was counted; null: since ever."""
-        return self._since
-
     def is_counted_from(self, terms: Terms, now: datetime) -> bool:
         """Whether what was counted so far is enough for other terms."""
-        return self._since is None or self._since <= earliest_start(terms, now - LOOKED_BACK)
+        return self.since is None or self.since <= earliest_start(terms, now - LOOKED_BACK)
 
     def renew(self, terms: Terms, changed: Collection[str], subjects: Collection[str], usage: pl.LazyFrame) -> None:
         """Take new terms, which concern the customers `changed` alone, and count `usage` of the `subjects` that they
@@ -112,8 +107,7 @@ class LiveQuota:
                 for subject in subjects:
                     known.pop(subject, None)
             self._crossed = {crossed for crossed in self._crossed if crossed[0] not in changed}
-            since = self._since
-            self._count_log(terms, usage if since is None else usage.filter(pl.col("time") >= since))
+            self._count_log(terms, usage if self.since is None else usage.filter(pl.col("time") >= self.since))
 
     def _count_log(self, terms: Terms, usage: pl.LazyFrame) -> None:
         first, last = usage.select(pl.col("time").min(), last=pl.col("time").max()).collect().row(0)
@@ -135,7 +129,8 @@ class LiveQuota:
             sums = [COUNTED_SUM.to_frame()]
             for feature, meter in terms.features.items():
                 count = partial(counted_sums, features={feature: meter}, edges=edges)
-                sums += [s for s in [self._uncounted.of_log(feature, meter, usage, count)] if s is not None]
+                found = self._uncounted.of_log(feature, meter, usage, count)
+                sums += [] if found is None else [found]
         return pl.concat(sums)
 
     def count(self, events: pl.DataFrame) -> None:
@@ -148,7 +143,7 @@ class LiveQuota:
                 return
             sequence = events.get_column("sequence")
             if len(sequence) and sequence[0] <= self._counted_sequence:  # they ascend
-                was_left_out = pl.lit(False) if self._since is None else pl.col("time") < self._since
+                was_left_out = pl.lit(False) if self.since is None else pl.col("time") < self.since
                 events = events.filter((pl.col("sequence") > self._counted_sequence) | was_left_out)
             if events.height:
                 self._last_sequence = int(sequence[-1])
@@ -292,8 +287,8 @@ class LiveQuota:
         with self._lock:
             if self._terms is None:
                 return COMPARED.to_frame()
-            usage, _ = self._read_usage(self._since, None)
-            terms, last, since, uncounted = self._terms, self._last_sequence, self._since, self._uncounted
+            usage, _ = self._read_usage(self.since, None)
+            terms, last, since, uncounted = self._terms, self._last_sequence, self.since, self._uncounted
             customers = {payer[0] for s in uncounted.concerned() if (payer := terms.subjects.find(s)) is not None}
             rows = [
                 (*window, counted)
