@@ -1,8 +1,10 @@
 """Accounts of every kind, counted in arrays and asked without a lock: what is used is what the meter makes of the
 window, whenever events come and however far the clock has gone, and a recount finds the same."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from decimal import Decimal
+from threading import Event
 from typing import Any
 
 import polars as pl
@@ -111,3 +113,29 @@ def test_an_account_is_an_object_only_while_it_is_looked_at(monkeypatch: pytest.
     assert [(c.level, c.used) for c in live.changes] == [("50%", 80), ("100%", 160)]
     live.use(30)  # the next day: 10 are owed of before, and forgotten
     assert live.check(0).remaining == 70
+
+
+def test_a_check_beside_a_thread_that_counts_sees_whole_groups() -> None:
+    catalog = catalog_of({"plan": {"tokens": {"limit": "100000", "window": "day", "thresholds": ["50%"]}}})
+    live = Live(catalog, terms_of(catalog), JANUARY)
+    live.use(0)
+    groups = [live.accept(*[3] * 4) for _ in range(60)]
+    live.check(1)  # a standing is known
+    done = Event()
+
+    def ask() -> list[Decimal | None]:
+        seen = []
+        while not done.is_set():
+            seen.append(live.check(1).used)
+        return seen
+
+    with ThreadPoolExecutor(2) as threads:
+        asking = [threads.submit(ask) for _ in range(2)]
+        for group in groups:
+            live.quota.count(group)
+        done.set()
+        for asked in asking:
+            seen = [used or Decimal(0) for used in asked.result()]
+            assert seen == sorted(seen)
+            assert all(used % 12 == 0 for used in seen)
+    assert live.check(1).used == 720
