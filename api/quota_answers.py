@@ -30,7 +30,8 @@ async def asked(engine: Engine, subject: str, feature: str, amount: Decimal, now
 
 def answered(answer: QuotaAnswer, now: datetime, estimate: dict[str, str] | None = None) -> Response:
     """The whole answer as JSON."""
-    return json_response({**body_of(answer), "estimate": estimate}, status_of(answer), headers_of(answer, now))
+    whole = answer.in_words()
+    return json_response({**body_of(whole), "estimate": estimate}, status_of(whole), headers_of(whole, now))
 
 
 def status_of(answer: QuotaAnswer) -> int:

@@ -6,7 +6,6 @@ The load generator of the events, that of the checks and the server share the ma
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from benchmarks.servers import tallystick
 from benchmarks.usage import ARROW, CATALOG, arrow_bodies, events, parties
 
 CUSTOMERS, CONNECTIONS, EVENTS_A_SECOND = 500, 16, 100_000
+LOAD_SECONDS = {True: 10, False: 60}  # of --quick, and whole
 STILL = [f"cust-{number}" for number in range(CUSTOMERS // 2)]
 """Nobody posts events of these any more: their answers are known to the last digit."""
 MOVING = [f"cust-{number}" for number in range(CUSTOMERS // 2, CUSTOMERS)]
@@ -36,7 +36,7 @@ def over_http(quick: bool) -> dict[str, Figure]:
     ):
         used = _prepare(client, url)
         _turns(url, 1, checks)
-        with _ingested(url) as load:
+        with _ingested(url, LOAD_SECONDS[quick]) as load:
             ours, empty = _turns(url, rounds, checks)
         after = {name: int(_used(client, name)) for name in MOVING}
     assert after == {name: used.get(name, 0) + load["used"].get(name, 0) for name in MOVING}
@@ -67,12 +67,14 @@ def _prepare(client: httpx2.Client, url: str) -> dict[str, int]:
 
 
 @contextmanager
-def _ingested(url: str) -> Iterator[dict[str, Any]]:
-    """While the block runs, another process posts events; then what it has posted."""
-    command = [sys.executable, str(ROOT / "benchmarks" / "quota_load.py"), url, str(EVENTS_A_SECOND), ",".join(MOVING)]
+def _ingested(url: str, seconds: int) -> Iterator[dict[str, Any]]:
+    """While the block runs, for so many seconds at most, another process posts events; then what it has posted."""
+    script = str(ROOT / "benchmarks" / "quota_load.py")
+    command = [sys.executable, script, url, str(EVENTS_A_SECOND), str(seconds), ",".join(MOVING)]
     found: dict[str, Any] = {}
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        time.sleep(3)  # until it has imported what it needs
+        assert process.stdout is not None
+        process.stdout.readline()  # it has made what it will post
         yield found
         said, _ = process.communicate()
         assert process.returncode == 0

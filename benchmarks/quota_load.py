@@ -11,6 +11,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder: its s
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import httpx2
@@ -18,25 +19,34 @@ import polars as pl
 
 from benchmarks.usage import ARROW, arrow_bodies, events
 
-BATCH = 5_000
+BATCH, CONNECTIONS = 5_000, 2
 
 
-def run(url: str, rate: int, subjects: list[str]) -> None:
-    done, sent, number = threading.Event(), pl.DataFrame(schema={"subject": pl.String(), "tokens": pl.Int64()}), 0
+def run(url: str, rate: int, seconds: int, subjects: list[str]) -> None:
+    """Make the events of so many seconds, say by an empty line that they are ready, and post them until told to end."""
+    made = [_batch(number, subjects) for number in range(seconds * rate // BATCH)]
+    bodies = [arrow_bodies(batch, BATCH)[0] for batch in made]
+    done = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), done.set()), daemon=True).start()
-    with httpx2.Client(base_url=url, timeout=60) as client:
+    print(flush=True)
+    with httpx2.Client(base_url=url, timeout=60) as client, ThreadPoolExecutor(CONNECTIONS) as connections:
         begun = time.perf_counter()
-        while not done.is_set():
-            made = _batch(number, subjects)
-            [body] = arrow_bodies(made, BATCH)
-            done.wait(begun + number * BATCH / rate - time.perf_counter())
-            answer = client.post("/v1/events", content=body, headers={"content-type": ARROW})
+
+        def post(first: int) -> list[int]:
+            return [number for number in range(first, len(bodies), CONNECTIONS) if posted(number)]
+
+        def posted(number: int) -> bool:
+            if done.wait(max(0.0, begun + number * BATCH / rate - time.perf_counter())):
+                return False
+            answer = client.post("/v1/events", content=bodies[number], headers={"content-type": ARROW})
             assert answer.raise_for_status().json()["accepted"] == BATCH
-            sent = pl.concat([sent, made.select("subject", tokens=pl.col("input_tokens").cast(pl.Int64))])
-            number += 1
-        seconds = time.perf_counter() - begun
-    used = dict(sent.group_by("subject").agg(pl.col("tokens").sum()).iter_rows())
-    print(json.dumps({"accepted": number * BATCH, "seconds": seconds, "used": used}))
+            return True
+
+        sent = [made[number] for each in connections.map(post, range(CONNECTIONS)) for number in each]
+        took = time.perf_counter() - begun
+    assert done.is_set(), "all events that were made have been posted: the load has ended too early"
+    tokens = pl.concat(sent).group_by("subject").agg(pl.col("input_tokens").cast(pl.Int64).sum())
+    print(json.dumps({"accepted": len(sent) * BATCH, "seconds": took, "used": dict(tokens.iter_rows())}))
 
 
 def _batch(number: int, subjects: list[str]) -> pl.DataFrame:
@@ -47,4 +57,4 @@ def _batch(number: int, subjects: list[str]) -> pl.DataFrame:
 
 
 if __name__ == "__main__":
-    run(sys.argv[1], int(sys.argv[2]), sys.argv[3].split(","))
+    run(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4].split(","))

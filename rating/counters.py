@@ -5,7 +5,8 @@ exact for as long as there are fewer than 2^62 whole units in all; should there 
 integers, which have no end.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
@@ -40,15 +41,15 @@ class Counters:
         self._keep(np.zeros(_GROWTH, np.int64), np.zeros(_GROWTH, np.int64))
         self._threshold = np.full(_GROWTH, NEVER, np.int64)
         self._is_counted = np.zeros(_GROWTH, bool)
-        self._whole_bound = 0
+        self._whole_bound = self._rest_bound = 0
+        self._has_rest = False
 
     def new(self, threshold: Decimal | None) -> int:
         """Another counter, at 0; `threshold` is for `reached`."""
         if self._count == len(self._threshold):
             more = self._count
-            self._moves += 1
-            self._keep(*(np.append(words, np.zeros(more, words.dtype)) for words in (self._whole, self._rest)))
-            self._moves += 1
+            with self._moving():
+                self._keep(*(np.append(words, np.zeros(more, words.dtype)) for words in (self._whole, self._rest)))
             self._threshold = np.append(self._threshold, np.full(more, NEVER, np.int64))
             self._is_counted = np.append(self._is_counted, np.zeros(more, bool))
         row = self._count
@@ -57,32 +58,30 @@ class Counters:
         return row
 
     def add(self, rows: Rows, units: Units) -> None:
-        """Add each number to the counter of its row; a row may be there many times."""
+        """Add each number to the counter of its row; a row may be there many times.
+
+        Readers wait for the two additions alone, which keep the interpreter's lock. Arithmetic that releases it gets it
+        back 5 ms later beside a busy event loop, and every check meanwhile would have to wait.
+        """
         if not len(rows):
             return
-        self._moves += 1
-        try:
-            self._add(rows, units)
-        finally:
-            self._moves += 1
-
-    def _add(self, rows: Rows, units: Units) -> None:
         whole = units // UNITS
         rest = units - whole * UNITS
         self._make_room(whole)
         if self._whole.dtype != object:
             whole, rest = whole.astype(np.int64, copy=False), rest.astype(np.int64, copy=False)
-        np.add.at(self._whole, rows, whole)
+        has_rest = bool(rest.any())
         self._is_counted[rows] = True
-        if rest.any():
-            np.add.at(self._rest, rows, rest)
-            carried = self._rest[rows] // UNITS
-            self._whole[rows] = self._whole[rows] + carried  # the same for each place of a row
-            self._rest[rows] = self._rest[rows] - carried * UNITS
+        self._has_rest = self._has_rest or has_rest
+        with self._moving():
+            np.add.at(self._whole, rows, whole)
+            if has_rest:
+                np.add.at(self._rest, rows, rest)
 
     def reached(self, rows: Rows) -> list[int]:
         """Those of `rows`, each once, whose counters may have reached their thresholds."""
-        reached: list[int] = np.unique(rows[self._whole[rows] >= self._threshold[rows]]).tolist()
+        whole = self._whole[rows] + self._rest[rows] // UNITS if self._has_rest else self._whole[rows]
+        reached: list[int] = np.unique(rows[whole >= self._threshold[rows]]).tolist()
         return reached
 
     def forget_threshold(self, row: int) -> None:
@@ -108,8 +107,17 @@ class Counters:
         units: int = self._whole_words[row] * UNITS + self._rest_words[row]
         return units if moves == self._moves and not moves & 1 else None
 
+    @contextmanager
+    def _moving(self) -> Iterator[None]:
+        """Readers beside it are told to wait."""
+        self._moves += 1
+        try:
+            yield
+        finally:
+            self._moves += 1
+
     def _keep(self, whole: Units, rest: Units) -> None:
-        """Arrays (0 <= rest < UNITS), and what gives Python's integers of them ten times faster than arrays do."""
+        """Arrays (`rest` may be more than UNITS), and what gives Python's integers of them ten times faster."""
         self._whole, self._rest = whole, rest
         self._whole_words: Any = whole if whole.dtype == object else memoryview(whole)  # type: ignore[arg-type]
         self._rest_words: Any = rest if rest.dtype == object else memoryview(rest)  # type: ignore[arg-type]
@@ -117,7 +125,14 @@ class Counters:
     def _make_room(self, whole: Units) -> None:
         self._whole_bound += max(abs(int(whole.min())), abs(int(whole.max())), 1) * len(whole)
         if self._whole_bound >= _WORD_MAX and self._whole.dtype != object:
-            self._keep(self._whole.astype(object), self._rest.astype(object))
+            with self._moving():
+                self._keep(self._whole.astype(object), self._rest.astype(object))
+        self._rest_bound += len(whole)
+        if self._rest_bound * UNITS >= _WORD_MAX:
+            with self._moving():
+                self._keep(self._whole + self._rest // UNITS, self._rest % UNITS)
+            self._rest_bound = len(whole) + 1
+            self._whole_bound += self._rest_bound  # what was carried
 
 
 def quantity(units: int) -> Decimal:

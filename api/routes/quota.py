@@ -5,11 +5,13 @@ themselves: declared to FastAPI, parameters alone cost as much as all the rest o
 """
 
 from collections.abc import Mapping
+from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, QueryParams
 from starlette.responses import Response
 
 from api.documentation import Responses, body, problems
@@ -28,7 +30,6 @@ from store.errors import Refused
 router = APIRouter(prefix="/v1/quota", tags=["quota"], route_class=PlainRoute)
 
 DATA = "data."
-_NO_QUERY: Mapping[str, str] = {}
 
 
 def _parameter(name: str, where: str, description: str, **schema: Any) -> dict[str, Any]:
@@ -83,12 +84,10 @@ async def check_quota(request: Request, engine: TheEngine) -> Response:
     """Whether `subject` may use `amount` more of `feature` now. Every acknowledged event is counted. Nothing is
     reserved; an amount of 0 asks whether anything is left. With an estimate it takes far longer."""
     now, path = engine.now(), request.scope["path_params"]
-    query = request.query_params if request.scope["query_string"] else _NO_QUERY
-    amount, is_estimated = amount_of(query.get("amount", "0")), _is_estimated(query)
+    amount, properties = _read(request.scope["query_string"])
     answer = await asked(engine, path["subject"], path["feature"], amount, now)
-    if not is_estimated:
+    if properties is None:
         return answered(answer, now)
-    properties = {name.removeprefix(DATA): value for name, value in query.items() if name.startswith(DATA)}
     return answered(answer, now, await run_in_threadpool(estimate, engine, answer, properties, now))
 
 
@@ -113,6 +112,16 @@ def _checked(engine: Engine, content: bytes, headers: Headers) -> Response:
     media = media_of(headers.get("accept"), (ARROW, JSON) if is_table else (JSON, ARROW))
     answers = engine.quota.check_many(questions, engine.now())
     return json_response({"items": rows(answers)}) if media == JSON else table_response(answers, media, "quota")
+
+
+@lru_cache(maxsize=4096)
+def _read(query_string: bytes) -> tuple[Decimal, Mapping[str, str] | None]:
+    """The amount and, where an estimate is wanted, the properties for it. Gateways ask for the same few amounts all the
+    time."""
+    query = QueryParams(query_string)
+    is_estimated = _is_estimated(query)
+    properties = {name.removeprefix(DATA): value for name, value in query.items() if name.startswith(DATA)}
+    return amount_of(query.get("amount", "0")), properties if is_estimated else None
 
 
 def _is_estimated(query: Mapping[str, str]) -> bool:

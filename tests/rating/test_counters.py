@@ -98,3 +98,14 @@ def test_more_counters_than_there_was_room_for() -> None:
     counters.add(rows, rows * UNITS)
     assert [counters.value(row) for row in (0, 1_023, 1_024, 4_999)] == [0, 1_023, 1_024, 4_999]
     assert counters.reached(rows) == []
+
+
+@given(st.lists(st.lists(st.integers(-(10**13), 10**13), min_size=1, max_size=5), min_size=1, max_size=5))
+def test_fractions_become_whole_before_their_words_are_full(groups: list[list[int]]) -> None:
+    counters = Counters()
+    row = counters.new(None)
+    for units in groups:
+        counters._rest_bound = 2**62 // UNITS  # so many fractions would have been added up by now
+        counters.add(np.full(len(units), row), np.array(units))
+        assert 0 <= int(counters._rest[row]) < (len(units) + 1) * UNITS
+    assert counters.units(row) == sum(map(sum, groups))
