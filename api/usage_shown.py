@@ -11,7 +11,8 @@ import polars as pl
 from api.engine import Engine
 from api.usage import UsageQuery
 from api.windows import Window, window_start
-from rating.core.metering import is_sum
+from rating.core.book import Meter
+from rating.core.metering import is_exact, is_sum
 from rating.core.money import exact_sum, grouped_sum
 from store.errors import Refused
 
@@ -49,7 +50,7 @@ class UsageLaidOut:
 def laid_out(engine: Engine, query: UsageQuery) -> UsageLaidOut:
     """Raises NotFound, Refused; `query` has a start and an end."""
     windows = _windows(query)
-    adds_up = is_sum(engine.in_force.meter(query.meter))
+    adds_up = sums_up(engine.in_force.meter(query.meter))
     found = engine.usage(query)
     whole = engine.usage(replace(query, window=None))
     total = engine.usage(replace(query, window=None, group_by=()))
@@ -61,6 +62,11 @@ def laid_out(engine: Engine, query: UsageQuery) -> UsageLaidOut:
     quantity = total["quantity"][0] if total.height else None
     events = int(total["events"].sum())
     return UsageLaidOut(query, windows, groups, rest, totals.height, quantity, events, adds_up)
+
+
+def sums_up(meter: Meter) -> bool:
+    """Whether what its windows and groups come to is, together, what it comes to: nothing is rounded in each."""
+    return is_sum(meter) and is_exact(meter)
 
 
 def before(query: UsageQuery) -> UsageQuery:

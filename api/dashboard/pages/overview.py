@@ -16,8 +16,9 @@ from api.engine import Engine
 from api.fullest import Fullest, fullest
 from api.revenue import Revenue, recorded_revenue, revenue_of
 from api.usage import UsageQuery
+from api.usage_shown import sums_up
 from api.wiring import TheEngine
-from rating.core.metering import is_change, is_sum
+from rating.core.metering import is_change
 from rating.core.money import exact_sum, plain
 from rating.core.periods import Month, month_of
 from store.signals import RecordedSignal
@@ -106,7 +107,7 @@ def _meter_so_far(engine: Engine, key: str, month: Month, now: datetime) -> Mete
     values = [by_day.get(day, Decimal(0)) for day in range(1, now.astimezone(UTC).day + 1)]
     began = month.before().start(UTC)
     before = _total(engine, key, began, min(began + (now - start), start))
-    total = exact_sum(values) if is_sum(engine.in_force.meter(key)) else _total(engine, key, start, now)
+    total = exact_sum(values) if sums_up(engine.in_force.meter(key)) else _total(engine, key, start, now)
     unit = getattr(engine.in_force.catalog.meters[key], "unit", None) or ""
     return MeterSoFar(key, unit, total, before, values, int(days["events"].sum()))
 
@@ -161,7 +162,7 @@ def _price_chart(now: Revenue | None, currency: str) -> Chart | None:
 
 
 def _live(engine: Engine, state: DashboardState) -> dict[str, Any]:
-    status = engine.status()
+    status = state.kept.get("status", engine.status)
     rates = state.rate.by_second
     return {
         "log": status["log"],

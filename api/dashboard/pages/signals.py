@@ -1,6 +1,8 @@
 """Signals: what was raised, the endpoints that are told, and how far each delivery is; sent again from here."""
 
+import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
@@ -11,7 +13,7 @@ from starlette.responses import Response
 
 from api.dashboard.forms import form_of
 from api.dashboard.rendering import PageRoute, go_to, is_partial, page, said
-from api.dashboard.shown import many
+from api.dashboard.shown import instant, many, number
 from api.engine import Engine
 from api.signal_json import signal_json
 from api.wiring import TheEngine
@@ -24,6 +26,8 @@ router = APIRouter(route_class=PageRoute)
 PAGE = 50
 LOOKED_BACK = 5_000
 """So far back the newest signals that fit a filter are looked for at one time."""
+_QUANTITIES = ("limit", "used", "left", "amount")
+_is_number = re.compile(r"-?[0-9]+(\.[0-9]+)?").fullmatch
 SEQUENCE_MAX = 2**63 - 1
 TYPES = (
     "quota.threshold",
@@ -90,7 +94,20 @@ def signal(request: Request, engine: TheEngine, sequence: Annotated[int, Path(ge
     found = engine.store.signals.numbered([sequence])
     if not found:
         raise Refused([f"there is no signal {sequence}"])
-    return page(request, "signal.html", signal=found[0], text=_laid_out(found[0]))
+    return page(request, "signal.html", signal=found[0], facts=facts(found[0]), text=_laid_out(found[0]))
+
+
+def facts(signal: RecordedSignal) -> list[tuple[str, str]]:
+    """What its data says beside the rest of it, as a person reads it; what has parts is left to the text."""
+    plain = {name: value for name, value in signal.data.items() if isinstance(value, str | int) and name != "feature"}
+    return [(name.replace("_", " ").capitalize(), _said(name, str(value))) for name, value in plain.items()]
+
+
+def _said(name: str, value: str) -> str:
+    if name.endswith(("_at", "_start", "_end")):
+        return instant(datetime.fromisoformat(value), "second")
+    is_quantity = name in _QUANTITIES and _is_number(value)
+    return number(value) if is_quantity else value
 
 
 def _laid_out(signal: RecordedSignal) -> str:

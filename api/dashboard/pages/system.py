@@ -48,15 +48,12 @@ class Measured:
 @router.get("/system")
 def system(request: Request, engine: TheEngine) -> Response:
     status = engine.status()
-    usage = shutil.disk_usage(engine.settings.data)
     return page(
         request,
         "system.html",
         status=status,
         log=status["log"],
         live=_live(engine, status),
-        directories=[measured(engine.settings.data / name, title, about) for name, title, about in _DIRECTORIES],
-        disk=usage,
         versions=versions(),
         settings=engine.settings,
     )
@@ -65,6 +62,13 @@ def system(request: Request, engine: TheEngine) -> Response:
 @router.get("/system/live")
 def live(request: Request, engine: TheEngine) -> Response:
     return page(request, "system_live.html", live=_live(engine, engine.status()))
+
+
+@router.get("/system/disk")
+def disk(request: Request, engine: TheEngine) -> Response:
+    data = engine.settings.data
+    directories = [measured(data / name, title, about) for name, title, about in _DIRECTORIES]
+    return page(request, "system_disk.html", directories=directories, disk=shutil.disk_usage(data))
 
 
 @router.post("/system/flush")

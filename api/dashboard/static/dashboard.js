@@ -107,10 +107,14 @@
     }
   });
 
-  // Live parts ask again while somebody can see them.
+  // Live parts ask again while somebody can see them, but not under the focus or a selection.
   setInterval(() => {
     if (document.hidden || !window.htmx) return;
-    for (const part of document.querySelectorAll("[data-live]")) window.htmx.trigger(part, "tally:tick");
+    const chosen = window.getSelection();
+    for (const part of document.querySelectorAll("[data-live]")) {
+      const isRead = part.contains(document.activeElement) || (!chosen.isCollapsed && part.contains(chosen.anchorNode));
+      if (!isRead) window.htmx.trigger(part, "tally:tick");
+    }
   }, TICK_MILLISECONDS);
 
   document.addEventListener("htmx:afterSwap", (event) => {
