@@ -197,7 +197,7 @@ REQUIREMENTS: dict[tuple[str, str], Requirement] = {
     ("GET", "/runs"): READ,
     ("GET", "/runs/{id}"): READ,
     ("POST", "/runs"): _rate("rating-runs.make"),
-    ("POST", "/runs/{id}/finalize"): _rate("rating-runs.finalize"),
+    ("POST", "/runs/{run_id}/finalize"): _rate("rating-runs.finalize"),
     ("GET", "/catalog"): READ,
     ("GET", "/catalog/prices/{key}"): READ,
     ("GET", "/catalog/diff"): READ,

@@ -1,8 +1,9 @@
 """Customers, charge lines, runs, the catalog and the what-if page, without a browser."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import count
 from pathlib import Path
 
 import httpx2
@@ -26,7 +27,8 @@ TIER = "prices|tokens/big|versions|0|tiers|0|unit_amount"
 @pytest.fixture
 def sold(tmp_path: Path) -> Iterator[httpx2.Client]:
     """1,500 tokens of `acme` on plan `pro`: 1,000 at 2.50 and 500 at 1, each for a thousand, and a fee of 20."""
-    engine = Engine.open(Settings(data=tmp_path / "data"), now=lambda: NOW)
+    seconds = count()
+    engine = Engine.open(Settings(data=tmp_path / "data"), now=lambda: NOW + timedelta(seconds=next(seconds)))
     with TestClient(create_app(engine.settings, engine=engine), raise_server_exceptions=False) as client:
         client.put("/v1/catalog", json=CATALOG)
         client.put("/v1/customers/acme", json={"name": "Acme & Sons", "subjects": ["acme"]})
@@ -56,7 +58,7 @@ def test_a_customer_page_says_what_the_api_says(sold: httpx2.Client) -> None:
     assert "Used 1,500 of 2,000" in entitled
     assert '"values":["2000","2000"' in entitled  # it burns down from the limit
     assert '"500",null' in entitled
-    assert "1,500" in text_of(sold.get("/customers/acme?part=usage", headers=HTMX))
+    assert "1,500" in text_of(sold.get("/customers/acme?part=usage&meter=tokens", headers=HTMX))
     for part in ("credits", "signals"):
         assert sold.get(f"/customers/acme?part={part}").status_code == 200
     assert sold.get("/customers/nobody").status_code == 404
@@ -82,7 +84,9 @@ def test_closing_is_tried_before_it_is_done(sold: httpx2.Client) -> None:
     tried = sold.post("/runs", data={"what": "due", "dry": "true"}, headers=HTMX)
     assert "Nothing is recorded yet" in text_of(tried)
     assert sold.get("/v1/rating-runs").json()["items"] == []
-    sold.post("/runs", data={"what": "due", "draft": "false"}, headers=HTMX)
+    made = sold.post("/runs", data={"what": "due", "draft": "true"}, headers=HTMX).headers["hx-location"]
+    assert sold.get("/v1/rating-runs").json()["items"][0]["kind"] == "draft"
+    assert sold.post(f"{made}/finalize", headers=HTMX).status_code == 204
     assert sold.get("/v1/rating-runs").json()["items"][0]["kind"] == "final"
     assert sold.post("/runs", data={"what": "due", "until": "soon"}, headers=HTMX).status_code in (400, 422)
 
@@ -112,8 +116,8 @@ def test_what_if_is_answered_by_the_simulation(sold: httpx2.Client) -> None:
 def test_only_numbers_of_the_price_are_turned() -> None:
     catalog = load_catalog(CATALOG)
     assert [knob.label for knob in knobs(catalog, "tokens/big")] == [
-        "Tier 1, unit amount",
         "Tier 1, up to",
+        "Tier 1, unit amount",
         "Tier 2, unit amount",
     ]
     with pytest.raises(Refused, match="no plain decimal"):

@@ -88,7 +88,7 @@ def price(
     versions = [price_shown(key, {**document, "versions": [one]}) for one in reversed(document["versions"])]
     plans = [name for name, plan in found.plans.items() if any(_covers(pattern, key) for pattern in plan.prices)]
     can_be_tried = not version and bool(knobs(found, key))
-    model = {"document": document, "versions": versions, "plans": plans, "can_be_tried": can_be_tried}
+    model: dict[str, Any] = {"document": document, "versions": versions, "plans": plans, "can_be_tried": can_be_tried}
     return page(request, "catalog_price.html", key=key, catalog=found, **model)
 
 
@@ -103,7 +103,7 @@ def difference(request: Request, engine: TheEngine, before: Version = "", after:
     old = before or next(iter(older), "")
     changes = diff(engine.read_catalog(old) if old else None, engine.read_catalog(new))
     names = list(dict.fromkeys(one.version for one in history))
-    model = {"changes": changes[:CHANGES_SHOWN], "count": len(changes), "names": names}
+    model: dict[str, Any] = {"changes": changes[:CHANGES_SHOWN], "count": len(changes), "names": names}
     return page(request, "catalog_diff.html", before=old, after=new, **model)
 
 

@@ -78,10 +78,10 @@ def _instant(form: Form, name: str) -> datetime | None:
         raise Refused([f"{name} is {form.get(name)[:80]!r}: write a date like 2026-11-01"]) from None
 
 
-@router.post("/runs/{id}/finalize")
-async def finalize(request: Request, engine: TheEngine, id: Id) -> Response:
-    await run_in_threadpool(engine.finalize, id)
-    return go_to(request, f"/runs/{id}")
+@router.post("/runs/{run_id}/finalize")
+async def finalize(request: Request, engine: TheEngine, run_id: Id) -> Response:
+    await run_in_threadpool(engine.finalize, run_id)
+    return go_to(request, f"/runs/{run_id}")
 
 
 @router.get("/runs/{id}")
