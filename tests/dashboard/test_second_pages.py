@@ -93,7 +93,7 @@ def test_closing_is_tried_before_it_is_done(sold: httpx2.Client) -> None:
 
 def test_the_catalog_is_read_and_compared(sold: httpx2.Client) -> None:
     assert "tokens/big" in sold.get("/catalog").text
-    assert "1,000 2.5" in text_of(sold.get("/catalog/prices/tokens/big"))
+    assert "USD for 1,000 0 1,000 2.5" in text_of(sold.get("/catalog/prices/tokens/big"))
     fee = {**CATALOG["prices"]["fee"], "versions": [{"amount": "21"}]}
     sold.put("/v1/catalog", json={**CATALOG, "prices": {**CATALOG["prices"], "fee": fee}})
     changed = text_of(sold.get("/catalog/diff"))
