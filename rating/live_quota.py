@@ -292,7 +292,7 @@ class LiveQuota:
         with self._lock:
             self._crossed.pop(window, None)
             row = self._row_of.get((customer, start))
-            if row is not None and self._terms is not None:
+            if row is not None and self._terms is not None and feature in self._counters:
                 lowest = self._terms.lowest_limits(customer).get(feature)
                 self._counters[feature].expect(row, None if lowest is None else units_of_amount(lowest))
 

@@ -8,8 +8,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+import orjson
 from sqlalchemy import JSON, Column, Connection, Engine, Table, select, update
 
+from store.access_tables import audit_log
 from store.columns import metadata
 from store.database import reading, sqlite_path, writing
 from store.quota_tables import leases, open_levels, quota_overrides
@@ -45,6 +47,18 @@ def rename_subject(engine: Engine, subject: str, pseudonym: str) -> dict[str, in
                 if rows:
                     changed[table.name] = len(rows)
     return changed
+
+
+def forget_in_audit_log(engine: Engine, subject: str) -> int:
+    """Let go what was before and after changes where the name stands in it, in how many entries: the chain of the log
+    is over digests, and holds."""
+    name = orjson.dumps(subject).decode()[1:-1]
+    cleared = 0
+    with writing(engine) as connection:
+        for content in (audit_log.c.before, audit_log.c.after):
+            named = update(audit_log).where(content.contains(name, autoescape=True))
+            cleared += connection.execute(named.values({content: None})).rowcount
+    return cleared
 
 
 def forget_what_was_deleted(engine: Engine) -> None:

@@ -33,7 +33,7 @@ from rating.disk import Disk
 from rating.line_table import damaged_lines
 from store import Store, open_store
 from store.errors import NotFound, Refused
-from store.subject_records import forget_what_was_deleted, rename_subject
+from store.subject_records import forget_in_audit_log, forget_what_was_deleted, rename_subject
 
 PROOFS = "erasures"
 REMAINS = (
@@ -112,6 +112,8 @@ def _erased(data: Path, store: Store, plan: Mapping[str, Any], disk: Disk, now: 
         disk.remove_tree(path)
     rejections = erase_rejections(disk, data / "rejections", subject)
     records = rename_subject(store.engine, subject, pseudonym)
+    if cleared := forget_in_audit_log(store.engine, subject):
+        records["audit_log"] = cleared
     forget_what_was_deleted(store.engine)
     assert _whole_runs(data, store) == runs, "charge lines have changed"
     begun_at, ended_at = plan["begun_at"], now.isoformat()

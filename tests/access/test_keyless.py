@@ -36,7 +36,7 @@ def test_others_are_told_what_to_do(engine: Engine, client: str) -> None:
         assert refused.status_code == 401
         assert "`tallystick keys create`" in refused.json()["detail"]
         assert elsewhere.get("/healthz").status_code == 200
-        assert elsewhere.get("/readyz").json() == {"status": "ready", "detail": {}}
+        assert elsewhere.get("/readyz").json() == {"status": "ready", "reasons": [], "detail": {}}
 
 
 @pytest.mark.parametrize("headers", list(FOREIGN.values()), ids=list(FOREIGN))

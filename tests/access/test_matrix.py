@@ -34,6 +34,7 @@ READS_WITH_OTHERS = {
     ("GET", "/v1/leases"): Scope.quota,
     ("GET", "/v1/leases/{id}"): Scope.quota,
     ("GET", "/v1/signals"): Scope.quota,
+    ("GET", "/v1/subjects/{subject}/records"): Scope.admin,
     ("GET", "/v1/api-keys"): Scope.admin,
     ("GET", "/v1/api-keys/{id}"): Scope.admin,
     ("GET", "/v1/subject-tokens"): Scope.admin,

@@ -14,7 +14,7 @@ CHROMIUM = Path("/usr/bin/chromium")
 EVENTS = 20_000
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     if not CHROMIUM.exists():
         pytest.skip("needs Debian's package chromium")
@@ -24,13 +24,13 @@ def browser() -> Iterator[Browser]:
         opened.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, httpx2.Client]]:
     with living_demo(tmp_path_factory.mktemp("demo") / "data", events=EVENTS, quiet=True) as living:
         yield living
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def things(demo: tuple[str, httpx2.Client]) -> dict[str, str]:
     """What stands for the names in braces of walk_pages.py."""
     _, client = demo

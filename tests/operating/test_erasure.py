@@ -83,11 +83,13 @@ def test_after_it_nothing_of_the_subject_is_left_and_nothing_that_is_counted_has
     assert list(places_of(settings.data, MARKER)) == []
     assert (proof.events.events, proof.rejections, proof.runs_as_they_were) == (6, 1, 1)
     assert proof.totals_before == proof.totals_after
+    assert proof.records["audit_log"] > 0
     again = Engine.open(settings, now=lambda: NOW)
     try:
         with TestClient(create_app(settings, engine=again)) as client:
             assert answers(client) == json.loads(json.dumps(before).replace(ANNA, proof.pseudonym))
             assert client.get(f"/v1/subjects/{ANNA}/records").status_code == 404
+            assert again.audit.verify().problem is None
             known = client.get(f"/v1/subjects/{proof.pseudonym}/records").json()
             declared = {tuple(one["data"]) for one in known["events"]}
             assert declared == {("input_tokens", "model"), ()}  # a void has none

@@ -44,8 +44,12 @@ def test_what_a_release_wrote_is_read_and_written_on(release: str, tmp_path: Pat
 
 
 def _of(found: object, expected: object) -> object:
-    """What of an answer the release knew: later ones may say more."""
+    """What of an answer the release knew: later ones may say more, and raise more signals."""
     if isinstance(found, dict) and isinstance(expected, dict):
+        if "/v1/signals" in expected:
+            known = expected["/v1/signals"]
+            first = found["/v1/signals"]["items"][: len(known["items"])]
+            found = {**found, "/v1/signals": {"items": first, "next": known["next"]}}
         return {name: _of(value, expected[name]) for name, value in found.items() if name in expected}
     if isinstance(found, list) and isinstance(expected, list) and len(found) == len(expected):
         return [_of(*pair) for pair in zip(found, expected, strict=True)]

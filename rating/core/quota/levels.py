@@ -33,5 +33,7 @@ def levels_of(thresholds: Sequence[str], limit: int | None) -> list[tuple[int, s
 
 
 def reached(thresholds: Sequence[str], level: Level) -> list[tuple[int, str]]:
-    """The levels that are reached, ascending."""
+    """The levels that are reached, ascending; of a limit of nothing only once something is used."""
+    if level.limit is not None and level.used <= 0 <= level.limit:
+        return []
     return [pair for pair in levels_of(thresholds, level.limit) if level.used >= pair[0]]
