@@ -161,8 +161,6 @@ class QuotaMachine(QuotasCompared):
     def grant(
         self, customer: str, feature: str, n: int, priority: int, begins: int, lasts: int | None, most: int | None
     ) -> None:
-        if self.ends[customer] is not None:
-            return  # what counts of before in a grant alone, behind time that nothing entitled, is not proved
         id, start = self._key("grant"), self.now + timedelta(minutes=begins)
         expires = None if lasts is None else start + timedelta(minutes=lasts)
         clipped = None if most is None else Decimal(most)
@@ -250,8 +248,7 @@ class QuotaMachine(QuotasCompared):
     def cancel_or_resume(self, customer: str, minutes: int) -> None:
         end = self.now + timedelta(minutes=minutes) if self.ends[customer] is None else None
         changes = self.changes[customer]
-        is_granted = bool(self.model.customers[customer].grants)
-        if end is None or (end > max(at for at, _ in changes) and not is_granted):
+        if end is None or end > max(at for at, _ in changes):
             self._put_subscription(customer, changes[0][1], end)
             self.ends[customer] = end
             self._plan(customer)
@@ -319,6 +316,31 @@ CHECKS = [HealthCheck.too_slow, HealthCheck.filter_too_much]
 def test_quotas_are_what_the_model_says() -> None:
     profile = settings(max_examples=12, stateful_step_count=25, deadline=None, suppress_health_check=CHECKS)
     run_state_machine_as_test(QuotaMachine, settings=profile)
+
+
+@pytest.mark.parametrize(("is_scheduled", "gap"), [(False, 0), (False, 60), (True, 60)])
+def test_a_grant_behind_the_end_of_a_plan_has_a_use_and_a_signal_of_its_own(is_scheduled: bool, gap: int) -> None:
+    """Also where the process knows the plan, because all was scheduled while it held, and behind a restart."""
+    machine = QuotaMachine()
+    machine.open()
+    try:
+        machine.use("d", "g1", [9])
+        if is_scheduled:
+            machine.grant("group", "team", 17, 100, 25 + gap, None, None)
+        machine.cancel_or_resume("group", 25)
+        machine.checks_are_the_models()
+        machine.now += timedelta(minutes=25 + gap)
+        machine.use("d", "g1", [14, 14])
+        if not is_scheduled:
+            machine.grant("group", "team", 17, 100, 0, None, None)
+        for again in (machine.checks_are_the_models, machine.restart, machine.checks_are_the_models):
+            again()
+            answer = machine.engine.quota.check("g1", "team", Decimal(1), machine.now)
+            assert (answer.reason, answer.limit, answer.used, answer.resets_at) == ("exhausted", 17, 28, None)
+        told = [signal.data for signal in machine.signals if signal.type == "quota.exhausted"]
+        assert [(data["limit"], data["window_start"]) for data in told] == [("17", None)]
+    finally:
+        machine.teardown()
 
 
 @pytest.mark.long
