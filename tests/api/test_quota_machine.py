@@ -8,7 +8,7 @@ lifetime with grants and a billing period that rolls over and carries, and a mon
 import json
 import shutil
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -24,15 +24,15 @@ from hypothesis.stateful import (
 from api.feature_events import BATCH
 from api.leases import LeaseAsked, ReportAsked
 from ingest.verdicts import DUPLICATE
-from store.errors import DatabaseUnavailable
+from store.errors import DatabaseUnavailable, Refused
 from store.leases import Lease
 from store.quota_grants import QuotaGrantRecord
 from store.quota_overrides import QuotaOverride
 from store.subscription_changes import AskedChange
 from tests.api.quota_compared import QuotasCompared
-from tests.api.quota_plans import AGREED_AT, CATALOGS, GRANTED, METERS, SUBJECTS, written
+from tests.api.quota_plans import AGREED_AT, CATALOGS, GOING_ON, GRANTED, METERS, SUBJECTS, written
+from tests.oracle.quota_records import NEVER, Grant, Override, Use
 from tests.oracle.quota_records import Customer as Known
-from tests.oracle.quota_records import Grant, Override, Use
 
 amounts, subjects, features = st.integers(0, 14), st.sampled_from(SUBJECTS), st.sampled_from(sorted(METERS))
 
@@ -140,7 +140,7 @@ class QuotaMachine(QuotasCompared):
             self.model.held[id] = (lease.subject, lease.feature, left)
             if release or left <= 0:
                 del self.model.held[id]
-        if is_open and not release:
+        if not release:
             self.leases[id] = told
         if more:
             self._count([Use(METERS[lease.feature], lease.subject, at, more)])
@@ -167,11 +167,20 @@ class QuotaMachine(QuotasCompared):
         given = QuotaGrantRecord(
             id, customer, feature, Decimal(n), priority, self.now, start, expires, None, None, None, None, clipped, {}
         )
+        if any(self._is_short(one, feature, max(start, self.now)) for one in self.model.customers[customer].overrides):
+            with pytest.raises(Refused):
+                self.engine.quota_records.grant(given, self.engine.in_force.catalog)
+            return
         for _ in range(2):
             self.engine.quota_records.grant(given, self.engine.in_force.catalog)
         made = Grant(id, feature, n, priority, self.now, start, expires, None, most)
         self.model.customers[customer].grants.append(made)
         self._terms_changed()
+
+    def _is_short(self, override: Override, feature: str, at: datetime) -> bool:
+        """Whether it has hours of a whole customer at `at` or later, which take no grants."""
+        of_feature = (override.feature, override.subject) == (feature, None)
+        return of_feature and override.says.get("window") == "hour" and (override.end or NEVER) > at
 
     @precondition(lambda self: self._grants())
     @rule(data=st.data())
@@ -204,6 +213,11 @@ class QuotaMachine(QuotasCompared):
         put = QuotaOverride(
             customer, subject, feature, limit is None, value, None, None, rule, self.now, expires, "", given
         )
+        lasting = [g for g in known.grants if g.feature == feature and g.end > self.now]
+        if window == "hour" and subject is None and (lasting or feature in GOING_ON):
+            with pytest.raises(Refused):
+                self.engine.quota_records.override(put, self.engine.in_force.catalog, is_included=False)
+            return
         self.engine.quota_records.override(put, self.engine.in_force.catalog, is_included=False)
         self._end_override(known, feature, subject)
         says = {"limit": limit} | ({} if window is None else {"window": window})
