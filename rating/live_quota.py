@@ -287,8 +287,10 @@ class LiveQuota:
             return self._counters[feature].value(row), limit
 
     def expect_again(self, window: Window) -> None:
-        """Report levels of a window again when usage reaches them again."""
+        """Report levels of a window again when usage reaches them again, where they are counted here."""
         customer, feature, start = window
+        if feature not in self._counters:
+            return
         with self._lock:
             self._crossed.pop(window, None)
             row = self._row_of.get((customer, start))

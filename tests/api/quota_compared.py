@@ -185,7 +185,16 @@ class QuotasCompared(RuleBasedStateMachine):
         known, of = self.model.customers[signal.customer], (signal.scope, signal.owner, signal.feature)
         exhausted = [s for s in self.signals if s.type == "quota.exhausted" and (s.scope, s.owner, s.feature) == of]
         assert exhausted, signal
+        self._has_room_again(signal)
         known.states = [state for state in known.states if state["of"] != of or state["until"] is None]
+
+    def _has_room_again(self, signal: RecordedSignal) -> None:
+        """Whatever changed the terms: what is told to be restored has something left, or is owed no more."""
+        owner = Owner(signal.scope, signal.owner, signal.customer, signal.feature)
+        stand = self.model.stands(owner, self.now)
+        more = 0 if signal.data["level"] == "100%" else 1
+        assert stand.entitled, signal
+        assert stand.limit is None or stand.used < stand.limit + more, (signal, stand)
 
     def teardown(self) -> None:
         if hasattr(self, "engine"):

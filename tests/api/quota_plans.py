@@ -11,6 +11,7 @@ METERS = {
     "calls": "a", "daily": "a", "hourly": "b", "rolling": "b", "life": "c", "roll": "c", "team": "d"
 }  # fmt: skip
 GRANTED = ["life", "roll", "team"]
+GOING_ON = ["life", "roll"]  # by plans, into the next window or beside it: no window of hours may stand in
 SMALL: dict[str, dict[str, Any]] = {
     "calls": {"limit": 60, "window": "month"},
     "daily": {"limit": 25, "window": "day", "enforcement": "grace", "grace": 5, "thresholds": ["50%"]},

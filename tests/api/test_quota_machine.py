@@ -8,7 +8,7 @@ lifetime with grants and a billing period that rolls over and carries, and a mon
 import json
 import shutil
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -24,15 +24,15 @@ from hypothesis.stateful import (
 from api.feature_events import BATCH
 from api.leases import LeaseAsked, ReportAsked
 from ingest.verdicts import DUPLICATE
-from store.errors import DatabaseUnavailable
+from store.errors import DatabaseUnavailable, Refused
 from store.leases import Lease
 from store.quota_grants import QuotaGrantRecord
 from store.quota_overrides import QuotaOverride
 from store.subscription_changes import AskedChange
 from tests.api.quota_compared import QuotasCompared
-from tests.api.quota_plans import AGREED_AT, CATALOGS, GRANTED, METERS, SUBJECTS, written
+from tests.api.quota_plans import AGREED_AT, CATALOGS, GOING_ON, GRANTED, METERS, SUBJECTS, written
+from tests.oracle.quota_records import NEVER, Grant, Override, Use
 from tests.oracle.quota_records import Customer as Known
-from tests.oracle.quota_records import Grant, Override, Use
 
 amounts, subjects, features = st.integers(0, 14), st.sampled_from(SUBJECTS), st.sampled_from(sorted(METERS))
 
@@ -161,19 +161,26 @@ class QuotaMachine(QuotasCompared):
     def grant(
         self, customer: str, feature: str, n: int, priority: int, begins: int, lasts: int | None, most: int | None
     ) -> None:
-        if self.ends[customer] is not None:
-            return  # what counts of before in a grant alone, behind time that nothing entitled, is not proved
         id, start = self._key("grant"), self.now + timedelta(minutes=begins)
         expires = None if lasts is None else start + timedelta(minutes=lasts)
         clipped = None if most is None else Decimal(most)
         given = QuotaGrantRecord(
             id, customer, feature, Decimal(n), priority, self.now, start, expires, None, None, None, None, clipped, {}
         )
+        if any(self._is_short(one, feature, max(start, self.now)) for one in self.model.customers[customer].overrides):
+            with pytest.raises(Refused):
+                self.engine.quota_records.grant(given, self.engine.in_force.catalog)
+            return
         for _ in range(2):
             self.engine.quota_records.grant(given, self.engine.in_force.catalog)
         made = Grant(id, feature, n, priority, self.now, start, expires, None, most)
         self.model.customers[customer].grants.append(made)
         self._terms_changed()
+
+    def _is_short(self, override: Override, feature: str, at: datetime) -> bool:
+        """Whether it has hours of a whole customer at `at` or later, which take no grants."""
+        of_feature = (override.feature, override.subject) == (feature, None)
+        return of_feature and override.says.get("window") == "hour" and (override.end or NEVER) > at
 
     @precondition(lambda self: self._grants())
     @rule(data=st.data())
@@ -206,6 +213,11 @@ class QuotaMachine(QuotasCompared):
         put = QuotaOverride(
             customer, subject, feature, limit is None, value, None, None, rule, self.now, expires, "", given
         )
+        lasting = [g for g in known.grants if g.feature == feature and g.end > self.now]
+        if window == "hour" and subject is None and (lasting or feature in GOING_ON):
+            with pytest.raises(Refused):
+                self.engine.quota_records.override(put, self.engine.in_force.catalog, is_included=False)
+            return
         self.engine.quota_records.override(put, self.engine.in_force.catalog, is_included=False)
         self._end_override(known, feature, subject)
         says = {"limit": limit} | ({} if window is None else {"window": window})
@@ -250,8 +262,7 @@ class QuotaMachine(QuotasCompared):
     def cancel_or_resume(self, customer: str, minutes: int) -> None:
         end = self.now + timedelta(minutes=minutes) if self.ends[customer] is None else None
         changes = self.changes[customer]
-        is_granted = bool(self.model.customers[customer].grants)
-        if end is None or (end > max(at for at, _ in changes) and not is_granted):
+        if end is None or end > max(at for at, _ in changes):
             self._put_subscription(customer, changes[0][1], end)
             self.ends[customer] = end
             self._plan(customer)
@@ -322,6 +333,31 @@ def test_quotas_are_what_the_model_says() -> None:
         max_examples=12, stateful_step_count=25, deadline=None, suppress_health_check=CHECKS, phases=phases
     )
     run_state_machine_as_test(QuotaMachine, settings=profile)
+
+
+@pytest.mark.parametrize(("is_scheduled", "gap"), [(False, 0), (False, 60), (True, 60)])
+def test_a_grant_behind_the_end_of_a_plan_has_a_use_and_a_signal_of_its_own(is_scheduled: bool, gap: int) -> None:
+    """Also where the process knows the plan, because all was scheduled while it held, and behind a restart."""
+    machine = QuotaMachine()
+    machine.open()
+    try:
+        machine.use("d", "g1", [9])
+        if is_scheduled:
+            machine.grant("group", "team", 17, 100, 25 + gap, None, None)
+        machine.cancel_or_resume("group", 25)
+        machine.checks_are_the_models()
+        machine.now += timedelta(minutes=25 + gap)
+        machine.use("d", "g1", [14, 14])
+        if not is_scheduled:
+            machine.grant("group", "team", 17, 100, 0, None, None)
+        for again in (machine.checks_are_the_models, machine.restart, machine.checks_are_the_models):
+            again()
+            answer = machine.engine.quota.check("g1", "team", Decimal(1), machine.now)
+            assert (answer.reason, answer.limit, answer.used, answer.resets_at) == ("exhausted", 17, 28, None)
+        told = [signal.data for signal in machine.signals if signal.type == "quota.exhausted"]
+        assert [(data["limit"], data["window_start"]) for data in told] == [("17", None)]
+    finally:
+        machine.teardown()
 
 
 @pytest.mark.long

@@ -35,6 +35,8 @@ class Walk:
         self.burnt: list[tuple[datetime, int]] = []  # of the limit
         self.owed: list[tuple[datetime, int]] = []
         self.uses: list[tuple[datetime, int]] = []
+        self.said_until: datetime | None = None  # the end of the last change in which a plan or an override did
+        self.kept: tuple[list[tuple[datetime, int]], list[tuple[datetime, int]]] | None = None  # uses and owed of them
 
     def to(self, now: datetime) -> Stands:
         at: datetime | None = self._beginning()
@@ -78,7 +80,10 @@ class Walk:
     def _change(self, at: datetime) -> None:
         for id in [id for id, grant in self.grants.items() if grant.end == at]:
             del self.grants[id], self.left[id]
+        if self.says is not None:
+            self.said_until = at
         self.says = self.quotas.says(self.owner, at)
+        self._keep_apart()
         if self.says is not None:
             self._turn(at, self.says)
         for grant in self.quotas.grants(self.owner, at):
@@ -91,12 +96,21 @@ class Walk:
         for when, amount in owed:
             self._pay(when, amount)
 
+    def _keep_apart(self) -> None:
+        """What was used of plans, and is owed of it, is not of the grants that are alone behind them."""
+        if self.kept is not None and not (self.says is None and self.grants):
+            self.uses, self.owed = self.kept[0] + self.uses, self.kept[1] + self.owed
+            self.kept = None
+        if self.kept is None and self.says is None:
+            self.kept, self.uses, self.owed = (self.uses, self.owed), [], []
+
     def _turn(self, at: datetime, says: Entitlement) -> None:
         found = window(says["window"], at, self.zone, says.get("anchor"))
         if says["window"] == "lifetime":
             found = (self._first_entitled(), None)
         before, self.said = self.said, says
-        if before is not None and says["window"] == before["window"] == "rolling":
+        reaches = self.said_until is not None and self.said_until > (found[0] or EPOCH)
+        if before is not None and says["window"] == before["window"] == "rolling" and reaches:
             for kept in (self.burnt, self.owed, self.uses):
                 kept[:] = [pair for pair in kept if pair[0] >= (found[0] or EPOCH)]
         elif found != self.window:
@@ -105,14 +119,14 @@ class Walk:
 
     def _reset(self, found: tuple[datetime | None, datetime | None], before: Entitlement | None) -> None:
         self.more = 0
+        if before is None or not before.get("carry"):
+            self.owed = []
         if before is not None:
-            if not before.get("carry"):
-                self.owed = []
             if before.get("rollover") and self.window[1] == found[0] and LIMIT in self.left:
                 low, high = before["rollover"]
                 self.more = min(high, max(low, self.left[LIMIT]))
             for id, grant in self.grants.items():
-                if grant.most is not None:
+                if grant.most is not None and self.said_until is not None and grant.start < self.said_until:
                     self.left[id] = min(grant.most, self.left[id])
         self.burnt, self.uses = [], []
 

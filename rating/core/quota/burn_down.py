@@ -6,6 +6,11 @@ first by what comes later: a grant that begins, a limit that rises. At the end o
 What is burnt of a limit stays burnt when it changes inside the window; what is above a lower one is owed. In a rolling
 window the limit has paid what the tiles in it used, and what an earlier tile used or owed leaves with it.
 
+Grants alone have no window: what is used of them counts from where the plan ends, or the first of them begins, to where
+none is in force. The window of the plan waits meanwhile: they neither have used nor pay what it owes. A plan that goes
+on in that window takes along what was used of them, and what is owed of it; another window does not, but for what is
+carried.
+
 A segment whose usage is below zero has more room itself, and leaves nothing to those behind it.
 """
 
@@ -21,6 +26,7 @@ PLAN = ""
 """What the limit of a window is called among grants: no grant has this id."""
 
 _Order: TypeAlias = tuple[int, datetime, datetime, str]
+_Waiting: TypeAlias = tuple[list[tuple[datetime, int]], list[tuple[datetime, int]]]  # debts and uses
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -72,12 +78,14 @@ class _Account:
     burnt: list[tuple[datetime, int]] = field(default_factory=list)  # of the limit, by the segment that used it
     debts: list[tuple[datetime, int]] = field(default_factory=list)  # the same of what is owed, the oldest first
     uses: list[tuple[datetime, int]] = field(default_factory=list)  # what segments used in the window
+    waiting: _Waiting | None = None  # of a window, while no plan entitles
 
     def begin(self, segment: Segment) -> None:
         """Make the changes at the start of a segment: ends, rollovers, recurrences, beginnings; then pay debts."""
         for grant in segment.ends:
             self.grants.pop(grant.id, None)
             self.lefts.pop(grant.id, None)
+        self._set_aside(segment)
         if segment.span is not None:
             self._turn(segment, segment.span)
         for grant in (*segment.recurs, *segment.begins):
@@ -85,6 +93,14 @@ class _Account:
             self.lefts[grant.id] = grant.amount
         self._set_limit(segment)
         self._pay_debts(segment)
+
+    def _set_aside(self, segment: Segment) -> None:
+        """Let the window of a plan wait where none entitles, and take it up again where one does."""
+        if self.waiting is not None and (segment.span is not None or not self.grants):
+            debts, uses = self.waiting
+            self.waiting, self.debts, self.uses = None, debts + self.debts, uses + self.uses
+        if self.waiting is None and segment.span is None:
+            self.waiting, self.debts, self.uses = (self.debts, self.uses), [], []
 
     def use(self, segment: Segment, amount: int) -> None:
         """Burn what a segment used."""
@@ -110,7 +126,7 @@ class _Account:
         window = (segment.window_start, segment.window_end)
         before, self.span = self.span, span
         is_rolling = span.window.kind == "rolling"
-        if before is not None and is_rolling and before.window == span.window:
+        if before is not None and is_rolling and before.window == span.window and _reaches(before, segment):
             self._roll(segment)
         elif window != self.window:
             self._reset(segment, before)
@@ -123,12 +139,12 @@ class _Account:
             kept[:] = [(at, amount) for at, amount in kept if at >= segment.window_start]
 
     def _reset(self, segment: Segment, before: Span | None) -> None:
-        if before is not None:
-            if not before.carries:
-                self.debts = []
-            for name, grant in self.grants.items():
-                if grant.rollover_maximum is not None:
-                    self.lefts[name] = _rolled(self.lefts[name], grant.rollover_minimum, grant.rollover_maximum)
+        if before is None or not before.carries:
+            self.debts = []
+        for name, grant in self.grants.items():
+            was_there = before is not None and (before.end is None or grant.effective_at < before.end)
+            if grant.rollover_maximum is not None and was_there:
+                self.lefts[name] = _rolled(self.lefts[name], grant.rollover_minimum, grant.rollover_maximum)
         is_next = self.window is not None and self.window[1] == segment.window_start
         kept = before.rollover if before is not None and is_next and PLAN in self.lefts else None
         self.rolled = _rolled(self.lefts[PLAN], *kept) if kept is not None else 0
@@ -175,6 +191,11 @@ class _Account:
             return segment.span.priority, _second(segment.window_end), segment.window_start or _NEVER, name
         grant = self.grants[name]
         return grant.priority, _second(grant.expires_at), grant.created_at, name
+
+
+def _reaches(before: Span, segment: Segment) -> bool:
+    """Whether a span that is over reaches into the window of a segment."""
+    return before.end is None or (segment.window_start is not None and before.end > segment.window_start)
 
 
 def _rolled(left: int, minimum: int, maximum: int) -> int:

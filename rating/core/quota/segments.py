@@ -46,7 +46,8 @@ def account_segments(account: AccountTerms, since: datetime, until: datetime) ->
 
 def live_since(account: AccountTerms, at: datetime) -> datetime:
     """From where segments must be known to tell what is left at `at`: the window it is in, and before that for as long
-    as grants were in force, or something went from one window into the next."""
+    as grants were in force, or something went from one window into the next.
+    What was before that says nothing, so that nothing depends on when an account was made."""
     grants = account_grants(account, at)
     since = _window_start(account, at)
     while True:

@@ -121,6 +121,38 @@ def _shown(standing: Standing) -> tuple[Any, ...]:
     return standing.available, standing.owed, standing.order, standing.window_used_before, standing.segment.end
 
 
+@settings(max_examples=100)
+@given(
+    edges=st.lists(DAYS, min_size=1, max_size=6, unique=True).map(sorted),
+    windows=st.lists(
+        st.sampled_from([MONTH, WindowRule("week"), WindowRule("rolling", "20d", "1d"), WindowRule("lifetime")]),
+        min_size=3,
+        max_size=3,
+    ),
+    given_grants=grants(),
+    used=USES,
+    at=DAYS,
+    earlier=st.integers(0, 40),
+    carries=st.booleans(),
+)
+def test_what_is_known_from_live_since_on_is_enough_behind_time_without_a_plan(
+    edges: list[datetime],
+    windows: list[WindowRule],
+    given_grants: tuple[QuotaGrant, ...],
+    used: dict[datetime, int],
+    at: datetime,
+    earlier: int,
+    carries: bool,
+) -> None:
+    ends: list[datetime | None] = [*edges[1::2], *([None] if len(edges) % 2 else [])]
+    pairs = zip(edges[::2], ends, windows, strict=False)
+    terms = account(*(span(50, a, b, window=w, carries=carries) for a, b, w in pairs), grants=given_grants)
+    shown = [
+        _shown(standing_at(terms, at, used, since)) for since in (None, live_since(terms, at - earlier * DAY), JANUARY)
+    ]
+    assert shown[0] == shown[1] == shown[2]
+
+
 @given(
     limits=st.lists(st.integers(0, 100), min_size=1, max_size=6),
     used=USES,
@@ -245,6 +277,40 @@ def test_grants_alone_entitle_and_never_reset() -> None:
     standing = standing_at(terms, FEBRUARY, {})
     assert (left(standing), standing.segment.window_end, standing.segment.end) == (40, None, MARCH)
     assert not standing_at(terms, MARCH, {}).is_entitled
+
+
+def test_a_grant_behind_the_end_of_a_plan_pays_what_is_used_from_then_on() -> None:
+    end = on("2026-01-10T00:00:00Z")
+    used = {on("2026-01-05T00:00:00Z"): 130, on("2026-01-15T00:00:00Z"): 7, on("2026-01-22T00:00:00Z"): 9}
+    for begins in (on("2026-01-20T00:00:00Z"), end):
+        terms = account(span(100, end=end), grants=(grant("gift", 40, begins), grant("more", 0, FEBRUARY)))
+        for since in (None, JANUARY):
+            standing = standing_at(terms, FEBRUARY, used, since)
+            of_gift = sum(n for at, n in used.items() if at >= begins)
+            assert (standing.window_used_before, left(standing)) == (of_gift * SCALE, 40 - of_gift)
+
+
+def test_a_grant_that_outlives_a_plan_has_left_what_the_plan_did_not_burn_of_it() -> None:
+    terms = account(span(100, end=on("2026-01-10T00:00:00Z")), grants=(grant("gift", 40),))
+    standing = standing_at(terms, on("2026-01-10T00:00:00Z"), {on("2026-01-05T00:00:00Z"): 15})
+    assert (standing.window_used_before, left(standing)) == (0, 25)
+
+
+def test_a_plan_that_goes_on_in_its_window_has_used_what_was_used_before_and_of_grants_between() -> None:
+    terms = account(
+        span(100, end=on("2026-01-10T00:00:00Z")),
+        span(100, on("2026-01-20T00:00:00Z")),
+        grants=(grant("gift", 4, on("2026-01-12T00:00:00Z"), expires_at=on("2026-01-14T00:00:00Z")),),
+    )
+    used = {on("2026-01-05T00:00:00Z"): 30, on("2026-01-13T00:00:00Z"): 10}
+    standing = standing_at(terms, on("2026-01-20T00:00:00Z"), used)
+    assert (standing.window_used_before, left(standing)) == (40 * SCALE, 64), "6 of the 10 were above the grant"
+
+
+def test_what_grants_alone_owe_ends_with_them_where_another_window_begins() -> None:
+    terms = account(span(100, FEBRUARY), grants=(grant("gift", 4, expires_at=FEBRUARY),))
+    standing = standing_at(terms, FEBRUARY, {on("2026-01-13T00:00:00Z"): 10}, JANUARY)
+    assert (standing.window_used_before, left(standing)) == (0, 100)
 
 
 def test_an_unlimited_span_burns_no_grant() -> None:

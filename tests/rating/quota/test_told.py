@@ -157,6 +157,41 @@ def test_a_soft_limit_that_is_used_up_is_not_restored_by_a_look() -> None:
     assert "restored 100%" not in told.kinds
 
 
+def test_a_top_up_of_an_account_of_months_is_told_also_beside_a_counter_of_months() -> None:
+    told = Told(ACCOUNT)
+    told.catalog = catalog_of({"plan": {"tokens": ACCOUNT, "other": {"limit": "1000"}}})
+    told.live.put(terms_of(told.catalog))
+    told.use(100)
+    told.grant(10)
+    assert told.kinds[-1] == "restored 100%"
+
+
+@pytest.mark.parametrize("used", [100, 101, 150])
+@pytest.mark.parametrize("window", ["hour", "month", "lifetime", {"rolling": "1d", "step": "6h"}])
+def test_a_soft_limit_that_is_used_up_is_not_restored_by_a_change_of_terms(used: int, window: Any) -> None:
+    soft = {"limit": "100", "enforcement": "soft", "window": window}
+    lower, other = {**soft, "limit": "90"}, {"limit": "5"}
+    beside = {"feature": "other", "limit": "9", "effective_at": JANUARY}
+    told = Told(soft)
+    told.use(used)
+    told.catalog = catalog_of(
+        {"plan": {"tokens": soft, "other": other}, "next": {"tokens": soft}, "low": {"tokens": lower}}
+    )
+    began, now, rest = JANUARY, told.live.now, []
+    for plan in ("plan", "next", "low", "plan"):
+        held = [("sub", "plan", p, start, end) for p, start, end in [*rest, (plan, began, None)]]
+        told.live.put(terms_of(told.catalog, held, overrides=[beside] * (plan == "low")))
+        told.live.quota.tick(told.live.now)
+        rest, began = [*rest, (plan, began, now)], now
+        told.live.now = now = now + timedelta(minutes=1)
+        told.restart(is_recorded=True)
+    assert "exhausted" in told.kinds
+    assert "restored 100%" not in told.kinds
+    told.live.put(terms_of(told.catalog, overrides=[{"limit": "200", "effective_at": JANUARY}]))
+    told.live.quota.tick(told.live.now)
+    assert told.kinds[-1] == "restored 100%"
+
+
 def test_a_window_that_ends_long_before_the_next_start_is_restored_there() -> None:
     told = Told({"limit": "100", "window": "day"})
     told.use(120)
