@@ -50,13 +50,14 @@ def rename_subject(engine: Engine, subject: str, pseudonym: str) -> dict[str, in
 
 
 def forget_in_audit_log(engine: Engine, subject: str) -> int:
-    """Let go what was before and after changes where the name stands in it, in how many entries: the chain of the log
-    is over digests, and holds."""
+    """Let go what was before and after changes where the name stands in it, and of all changes of events, which may say
+    anything; in how many entries. The chain of the log is over digests, and holds."""
     name = orjson.dumps(subject).decode()[1:-1]
     cleared = 0
     with writing(engine) as connection:
         for content in (audit_log.c.before, audit_log.c.after):
-            named = update(audit_log).where(content.contains(name, autoescape=True))
+            may_name = content.contains(name, autoescape=True) | audit_log.c.action.startswith("events.")
+            named = update(audit_log).where(content.is_not(None), may_name)
             cleared += connection.execute(named.values({content: None})).rowcount
     return cleared
 
