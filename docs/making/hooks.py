@@ -1,4 +1,4 @@
-"""What the builder of the site does beside Markdown: pictures are put into the page, so that they follow its colours."""
+"""What the builder of the site does beside Markdown: sections of the README, and pictures in the colours of the page."""
 
 import re
 from pathlib import Path
@@ -6,6 +6,20 @@ from typing import Any
 
 _PICTURE = re.compile(r'<img alt="[^"]*" src="((?:gallery|pictures)/[a-z0-9_-]+\.svg)" ?/?>')
 _DOCS = Path(__file__).parents[1]
+
+
+_SECTION = re.compile(r"<!-- README: ([^>]*) -->")
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """The page with sections of the README in the place that names them: they are written once."""
+    return _SECTION.sub(lambda found: _section(found[1]), markdown)
+
+
+def _section(title: str) -> str:
+    text = (_DOCS.parent / "README.md").read_text()
+    section = text.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0].strip()
+    return section.replace("](docs/", "](")
 
 
 def on_page_content(html: str, **_: Any) -> str:
