@@ -1,6 +1,6 @@
 """docs/api.md: the OpenAPI document of the application as one page, made at each build of the site.
 
-    python docs/making/api_reference.py
+python docs/making/api_reference.py
 """
 
 import json

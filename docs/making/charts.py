@@ -46,11 +46,11 @@ def _panel(points: Sequence[Point], title: str, unit: str, offset: int, kind: st
     right, bottom = _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
     grid = "".join(f'<line class="grid" x1="{_LEFT}" x2="{right}" y1="{y(row)}" y2="{y(row)}"/>' for row in rows)
     marks = "".join(f'<text x="{_LEFT - 6}" y="{y(row)}" dy="4" text-anchor="end">{_short(row)}</text>' for row in rows)
-    feet = "".join(
-        f'<text x="{x(at)}" y="{bottom + 14}" text-anchor="middle">{_short(at)}</text>' for at in columns
-    )
+    feet = "".join(f'<text x="{x(at)}" y="{bottom + 14}" text-anchor="middle">{_short(at)}</text>' for at in columns)
     line = " ".join(f"{x(quantity)},{y(amount)}" for quantity, amount in points)
-    names = f'<text x="{_LEFT}" y="14">{title}</text><text x="{right}" y="{_HEIGHT - 5}" text-anchor="end">{unit}</text>'
+    names = (
+        f'<text x="{_LEFT}" y="14">{title}</text><text x="{right}" y="{_HEIGHT - 5}" text-anchor="end">{unit}</text>'
+    )
     axis = f'<line class="axis" x1="{_LEFT}" x2="{right}" y1="{bottom}" y2="{bottom}"/>'
     drawn = f'<polyline class="line {kind}" points="{line}"/>'
     return f'<g transform="translate({offset} 0)">{grid}{axis}{marks}{feet}{names}{drawn}</g>'

@@ -96,7 +96,9 @@ def _totals(entry: Entry) -> list[Point]:
 
 def _points(given: Mapping[str, Any]) -> list[Decimal]:
     whole = Decimal(given["to"])
-    return sorted({whole * part / POINTS for part in range(POINTS + 1)} | {Decimal(edge) for edge in given.get("edges", [])})
+    return sorted(
+        {whole * part / POINTS for part in range(POINTS + 1)} | {Decimal(edge) for edge in given.get("edges", [])}
+    )
 
 
 def _customer(point: Decimal, starts_at: datetime | None) -> dict[str, Any]:
@@ -157,7 +159,13 @@ def _meter(entry: Entry) -> dict[str, Any]:
 
 def _price(entry: Entry) -> dict[str, Any]:
     metered = {} if "starts" in entry else {"meter": "usage"}
-    return {**metered, "currency": "USD", "model": entry["model"], **entry.get("price", {}), "versions": [entry["version"]]}
+    return {
+        **metered,
+        "currency": "USD",
+        "model": entry["model"],
+        **entry.get("price", {}),
+        "versions": [entry["version"]],
+    }
 
 
 def main() -> None:
