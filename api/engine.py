@@ -1,7 +1,7 @@
 """The facade that HTTP and the command line drive: one data directory, opened whole, and the order of every step."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from threading import Lock
@@ -394,9 +394,10 @@ class Engine:
         assert terms is not None, "a catalog is in force"
         return QuotaInputs(catalog, terms, self.log.scan().frame)
 
-    def _log_since(self, since: datetime | None) -> tuple[pl.LazyFrame, int]:
-        snapshot = self.log.scan(start=since)
-        return snapshot.frame, snapshot.last_sequence
+    def _log_since(self, since: datetime | None, subjects: Collection[str] | None) -> tuple[pl.LazyFrame, int]:
+        snapshot = self.log.scan(start=since, subjects=subjects)
+        is_used = subjects is None or self.log.numbers_of(subjects).height
+        return snapshot.frame if is_used else snapshot.frame.clear(), snapshot.last_sequence
 
     def _book(self) -> PriceBook | None:
         return self._in_force.book if self._in_force else None
@@ -410,7 +411,7 @@ class Engine:
         self.anomalies.changed()
 
     def _backfilled(self) -> None:
-        self.quota.terms_changed()
+        self.quota.usage_changed()
         self.anomalies.changed()
 
     def _crossed(self, changes: Sequence[LevelChange]) -> None:

@@ -34,6 +34,7 @@ _UNITS = 10**9
 REPORT_SECONDS = 1.0
 REFUSED_SECONDS = 0.25  # for which a refusal is believed: a refused caller that tries again asks nobody
 _REFUSALS = (402, 403, 429)
+_PROBLEM = "application/problem+json"
 Number = int | Decimal
 
 
@@ -93,6 +94,7 @@ class LeasedQuota:
         self,
         url: str,
         *,
+        api_key: str | None = None,
         slice_amount: Number = 1000,
         seconds: int = 30,
         renew_share: float = 0.8,
@@ -103,11 +105,13 @@ class LeasedQuota:
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
         """`slice_amount` is what is leased at a time of a subject and feature, valid for `seconds`; the first taker
-        waits for it, at most `wait_seconds`."""
+        waits for it, at most `wait_seconds`. `api_key` has the scope quota; without one the server must be on this
+        machine and have none."""
         if unreachable == "open" and journal is None:
             raise ValueError("to fail open takes a journal: what is spent then must be known after a restart")
         self._slice, self._seconds, self._left_share = units_of(slice_amount), seconds, 1 - renew_share
-        self._http = httpx2.Client(base_url=url, timeout=wait_seconds, transport=transport)
+        headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
+        self._http = httpx2.Client(base_url=url, timeout=wait_seconds, transport=transport, headers=headers)
         self._allowance = Allowance(journal, units_of(allowance)) if unreachable == "open" and journal else None
         self._pairs: dict[tuple[str, str], _Pair] = {}
         self._unsettled: dict[str, int] = {}  # reservations that are over, and what they used
@@ -312,7 +316,7 @@ class LeasedQuota:
     def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
         """The answer; nothing where it is no. Raises ServerAway, NotTaken."""
         answer = self._send("POST", path, body)
-        if answer.status_code in _REFUSALS:
+        if answer.status_code in _REFUSALS and not _is_problem(answer):
             return None
         if answer.status_code == 404 and path.startswith("/v1/leases/"):
             _log.error("%s: the lease is not known any more", path)
@@ -327,9 +331,14 @@ class LeasedQuota:
             answer = self._http.request(method, path, json=body)
         except httpx2.TransportError as error:
             raise ServerAway(f"the server cannot be reached: {error!r}") from error
-        if answer.status_code >= 500:
+        if answer.status_code >= 500 or (answer.status_code == 429 and _is_problem(answer)):
             raise ServerAway(f"the server answers {answer.status_code}")
         return answer
+
+
+def _is_problem(answer: httpx2.Response) -> bool:
+    """Whether the key, or the question, is at fault, and not the quota."""
+    return answer.headers.get("content-type", "").startswith(_PROBLEM)
 
 
 def _path(id: str | None) -> str:

@@ -1,8 +1,9 @@
 """Live quota as the service runs it: never stale, and rebuilt no more often than needed.
 
-A rebuild reads the whole log, and customers are often put one by one. So a change of catalog, customers or
-subscriptions only marks the terms as old, and the next check or the next accepted event pays for one rebuild: a
-thousand changes in a row cost one. What it gives up: that one check or event waits for it.
+Terms change often, customer by customer. So a change of catalog, customers or subscriptions only marks the terms as
+old, and the next check or the next accepted event pays for reading them and counting again the usage of the customers
+that they concern: a thousand changes in a row cost one. Another catalog, a backfill and whatever went wrong have all
+usage counted again. What it gives up: that one check or event waits for it.
 
 Events are durable before they are counted here, so no trouble of the database may refuse them. A crossing that cannot
 be recorded waits in memory and is tried again; after a restart it is found again in the log, under the same id. The
@@ -39,7 +40,7 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Comparison:
     """How many counters were compared with the log, those that are `different` (COMPARED), and the features that could
-    not be counted, with why."""
+    not be counted, or not of one subject, with why."""
 
     compared: int
     different: pl.DataFrame
@@ -60,7 +61,7 @@ class QuotaService:
         self._read_terms, self._now = read_terms, now
         self.answers = QuotaCounts()
         self._lock = Lock()
-        self._old = True
+        self._old = self._is_uncounted = True
         self._trouble: str | None = None
         self._recount_at = 0.0  # not before this does anything but a check count again
         self._live = EntitledQuota(read_usage, on_crossing, now)
@@ -69,6 +70,11 @@ class QuotaService:
         """A catalog, customer or subscription is another one now."""
         with self._lock:
             self._old = True
+
+    def usage_changed(self) -> None:
+        """The log shows other usage of the past now."""
+        with self._lock:
+            self._old = self._is_uncounted = True
 
     def refresh(self) -> None:
         """Count again if the terms are old, so that every limit reached by now is recorded as soon as it can be.
@@ -97,7 +103,8 @@ class QuotaService:
 
     def _correct(self, effect: CorrectionEffect) -> None:
         self._live.correct(effect.out, effect.in_force, effect.last_sequence)
-        self._old = bool(self._live.uncounted)  # perhaps it put an event out of force that could not be counted
+        if self._live.uncounted:  # perhaps it put an event out of force that could not be counted
+            self._old = self._is_uncounted = True
 
     def check(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer:
         """Whether `subject` may use `amount` more of `feature`; waits while counters are rebuilt.
@@ -211,7 +218,8 @@ class QuotaService:
 
     def _put_off(self, error: BaseException) -> None:
         """Count again later; some of the counters may have moved, and others not."""
-        self._old, self._trouble = True, f"quota cannot be counted: {type(error).__name__}; it is tried again"
+        self._old = self._is_uncounted = True
+        self._trouble = f"quota cannot be counted: {type(error).__name__}; it is tried again"
         self._recount_at = time.monotonic() + RETRY_SECONDS
         is_expected = isinstance(error, DatabaseUnavailable)
         _log.error("quota cannot be counted: %s; trying again", error, exc_info=None if is_expected else error)
@@ -220,5 +228,8 @@ class QuotaService:
         if self._old:
             terms = self._read_terms()
             if terms is not None:
-                self._live.rebuild(terms, self._now())
+                take = self._live.rebuild if self._is_uncounted else self._live.renew
+                self._is_uncounted = True  # should it fail in between
+                take(terms, self._now())
+                self._is_uncounted = False
             self._old, self._trouble = False, None

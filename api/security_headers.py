@@ -24,7 +24,7 @@ DOCS_POLICY = PAGE_POLICY.replace(
 
 
 class PagePolicy:
-    """ASGI middleware: answers of HTML have a Content-Security-Policy."""
+    """ASGI middleware: answers of HTML have a Content-Security-Policy, this one where they bring none."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -36,7 +36,7 @@ class PagePolicy:
         policy = DOCS_POLICY if scope["path"] == "/docs" else PAGE_POLICY
 
         async def sending(message: Message) -> None:
-            if message["type"] == "http.response.start" and _is_page(message):
+            if message["type"] == "http.response.start" and _is_page_without_policy(message):
                 header = (b"content-security-policy", policy.encode())
                 message = {**message, "headers": [*message.get("headers", []), header]}
             await send(message)
@@ -44,5 +44,6 @@ class PagePolicy:
         await self._app(scope, receive, sending)
 
 
-def _is_page(message: Message) -> bool:
-    return any(name == b"content-type" and value.startswith(b"text/html") for name, value in message.get("headers", []))
+def _is_page_without_policy(message: Message) -> bool:
+    headers = dict(message.get("headers", []))
+    return headers.get(b"content-type", b"").startswith(b"text/html") and b"content-security-policy" not in headers

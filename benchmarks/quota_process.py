@@ -1,14 +1,16 @@
 """Quota checks in process: one by one, and many at once."""
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from benchmarks.measuring import Figure, figure, progress
-from benchmarks.quota_live import LIMIT, empty_quota, terms, usage
+from benchmarks.quota_live import CATALOG_OF_THREE, LIMIT, WITH_THRESHOLDS, empty_quota, terms, usage
 from benchmarks.usage import events
 from rating.core.quota.seam import QUOTA_ASKED
 from rating.entitled_quota import EntitledQuota
@@ -17,12 +19,18 @@ CUSTOMERS, BATCH = 500, 1_000_000
 
 
 def in_process(quick: bool) -> dict[str, Figure]:
-    """Both with usage of 500 customers, whose sums each answer has to show."""
+    """Both with usage of 500 customers, whose sums each answer has to show: with a hard limit a month, and (`other_`)
+    with thresholds, where one of the limits is a day's."""
+    kinds = {"": CATALOG_OF_THREE, "other_": WITH_THRESHOLDS}
+    return {f"{kind}{name}": f for kind, catalog in kinds.items() for name, f in _measured(quick, catalog).items()}
+
+
+def _measured(quick: bool, catalog: Mapping[str, Any]) -> dict[str, Figure]:
     now = datetime.now(UTC)
     made = events(50_000, subjects=CUSTOMERS, seed=5)
     used = {name: int(n) for name, n in made.group_by("subject").agg(pl.col("input_tokens").sum()).iter_rows()}
     quota = empty_quota()
-    quota.rebuild(terms(pl.Series(list(used))))
+    quota.rebuild(terms(pl.Series(list(used)), catalog))
     for group in usage(made, now):
         quota.count(group)
     return {**_one_by_one(quota, used, now, 200 if quick else 2_000), **_many(quota, used, now, 3 if quick else 10)}

@@ -1,12 +1,12 @@
-"""One account of a quota, live: what its segments used, and where it stands.
+"""One account of a quota, live: where it stands by what its segments used.
 
-The sums are those of the segments from `since` on, from where on they tell what is left. What a window that is over
-used, and nothing of which goes on, is forgotten.
+What they used is kept in SegmentSums, so an account may be dropped and made again at any time. The sums that matter
+are those of the segments from `since` on, from where on they tell what is left. What a window that is over used, and
+nothing of which goes on, is forgotten.
 """
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from math import inf
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,12 @@ from rating.core.quota.levels import Level, levels_of
 from rating.core.quota.segments import Segment, account_segments, live_since
 from rating.core.quota.terms import AccountTerms
 from rating.counters import Units
+from rating.segment_sums import FIRST, LAST, SegmentSums, Times
 
 SEGMENTS_MAX = 256
 """With more of them it is looked whether the oldest still matter."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-Times = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,91 +39,74 @@ class Place:
         return Level(before + self.used, None if available is None else before + available)
 
 
-@dataclass(frozen=True, slots=True)
-class _Quiet:
-    """A segment, [start, end) in microseconds, in which nothing happens as long as it used less than `least`."""
-
-    start: int
-    end: int
-    segment: datetime
-    least: int | float  # infinite: there is no level above
-
-
 class Account:
     """Not for several threads."""
 
-    def __init__(self, terms: AccountTerms, since: datetime) -> None:
-        """`since` is the earliest instant at which it may be asked."""
+    def __init__(self, terms: AccountTerms, since: datetime, sums: SegmentSums, row: int) -> None:
+        """`since` is the earliest instant at which it may be asked; its sums are in a row of `sums`."""
         self.terms = terms
+        self.sums, self.row = sums, row
         self._since = live_since(terms, since)
         self._known: tuple[int, Standing] | None = None
-        self._quiet: _Quiet | None = None
-        self._sums: dict[datetime, int] = {}
         self._cut(since)
 
     def add(self, times: Times, units: Units, *, is_pooled: bool) -> None:
         """Count quantities at their times (microseconds). Those of a pool count where it is shared."""
-        self._quiet = None
-        self._reach(_EPOCH + int(times.max()) * _MICROSECOND)
+        self._reach(instant_of(int(times.max())))
         places = np.searchsorted(self._starts, times, side="right") - 1
         for place in np.unique(places[places >= 0]).tolist():
-            segment = self._segments[place]
-            if is_pooled and not (segment.span is not None and segment.span.shared):
+            span = self._segments[place].span
+            if (is_pooled and not (span is not None and span.shared)) or (span is None and not self.terms.has_grants):
                 continue
-            added = sum(map(int, units[places == place]))
-            self._sums[segment.start] = self._sums.get(segment.start, 0) + added
+            self.sums.add(self.row, int(self._starts[place]), sum(map(int, units[places == place])))
             if self._known is not None and place < self._known[0]:
                 self._known = None
 
-    def add_quietly(self, first: int, last: int, units: int, now: int) -> bool:
-        """Count what was used from `first` to `last` (microseconds, as `now`), when that changes nothing but the sum of
-        the segment that `now` is in, and reaches no level; else count nothing, and say so."""
-        quiet = self._quiet
-        if quiet is None or not (quiet.start <= min(first, now) and max(last, now) < quiet.end):
-            return False
-        used = self._sums.get(quiet.segment, 0) + units
-        if units < 0 or used >= quiet.least:
-            return False
-        self._sums[quiet.segment] = used
-        return True
-
     def expect(self, now: datetime) -> None:
-        """From now on `add_quietly` may count."""
+        """Have the segment that `now` is in at hand, so that what changes its sum alone is counted without asking."""
         place = self.at(now)
         segment, level = place.standing.segment, place.level
-        end = np.iinfo(np.int64).max if segment.end is None else micros(segment.end)
         span = segment.span
         levels = levels_of(span.thresholds, level.limit) if span is not None else []
-        higher = [units for units, _ in levels if units > level.used]
-        least = min(higher, default=None)
+        least = min((units for units, _ in levels if units > level.used), default=None)
         before = place.standing.window_used_before
-        self._quiet = _Quiet(micros(segment.start), end, segment.start, inf if least is None else least - before)
+        end = LAST if segment.end is None else micros(segment.end)
+        is_nothing = span is None and not self.terms.has_grants  # what is used then is of no account
+        start = FIRST if is_nothing else micros(segment.start)
+        self.sums.turn(self.row, start, end, None if least is None else least - before)
+        if self.terms.is_plain:
+            self.sums.forget(self.row, micros(segment.window_start or segment.start))
+
+    def is_expected(self, now: datetime) -> bool:
+        """Whether that segment, or a later one, is at hand."""
+        return micros(now) < int(self.sums.end[self.row])  # which is 0 where none is known
 
     def starts(self, until: datetime) -> Times:
         """When the segments begin that are known up to `until` (microseconds), ascending."""
         self._reach(until)
         return self._starts
 
-    def sums(self, now: datetime) -> dict[datetime, int]:
+    def used_since(self, now: datetime) -> dict[datetime, int]:
         """What segments used, by their start, of those that say what is left at `now`."""
-        since = live_since(self.terms, now)
-        return {start: used for start, used in self._sums.items() if start >= since}
+        since = micros(live_since(self.terms, now))
+        return {instant_of(at): used for at, used in self.sums.items(self.row) if at >= since}
 
     def at(self, now: datetime) -> Place:
         """Where it stands."""
         self._reach(now)
         if self._known is None or self._known[0] != self._place(now):
             self._forget(now)
-            self._quiet = None
             place = self._place(now)
-            self._known = place, burn_down(self._segments[: place + 1], self._sums)
+            segments = self._segments[: place + 1]
+            used = {s.start: self.sums.used(self.row, micros(s.start)) for s in segments}
+            self._known = place, burn_down(segments, used)
         standing = self._known[1]
-        return Place(standing, self._sums.get(standing.segment.start, 0))
+        return Place(standing, self.sums.used(self.row, micros(standing.segment.start)))
 
     def in_segment(self, times: Times, now: datetime) -> npt.NDArray[Any]:
         """Which of `times` are in the segment that `now` is in."""
         segment = self.at(now).standing.segment
-        end = np.iinfo(np.int64).max if segment.end is None else micros(segment.end)
+        end = LAST if segment.end is None else micros(segment.end)
         is_inside: npt.NDArray[Any] = (times >= micros(segment.start)) & (times < end)
         return is_inside
 
@@ -148,9 +131,13 @@ class Account:
         since = live_since(self.terms, now)
         if since > self._since and since in {segment.start for segment in self._segments}:
             self._since = since
-            self._sums = {start: used for start, used in self._sums.items() if start >= since}
+            self.sums.forget(self.row, micros(since))
             self._cut(max(now, self._segments[-1].start))
 
 
 def micros(at: datetime) -> int:
     return (at - _EPOCH) // _MICROSECOND
+
+
+def instant_of(microseconds: int) -> datetime:
+    return _EPOCH + microseconds * _MICROSECOND

@@ -35,27 +35,32 @@ Units = npt.NDArray[Any]
 class Counters:
     """One row is one counter, from 0. One thread at a time moves them; any other may look by `units_at_once`."""
 
-    def __init__(self) -> None:
-        self._count = 0
+    def __init__(self, count: int = 0) -> None:
+        """`count` of them are there."""
+        self._count, room = count, max(count, _GROWTH)
         self._moves = 0  # odd while counters are moved
-        self._keep(np.zeros(_GROWTH, np.int64), np.zeros(_GROWTH, np.int64))
-        self._threshold = np.full(_GROWTH, NEVER, np.int64)
-        self._is_counted = np.zeros(_GROWTH, bool)
+        self._keep(np.zeros(room, np.int64), np.zeros(room, np.int64))
+        self._threshold = np.full(room, NEVER, np.int64)
+        self._is_counted = np.zeros(room, bool)
         self._whole_bound = self._rest_bound = 0
         self._has_rest = False
 
     def new(self, threshold: Decimal | None) -> int:
         """Another counter, at 0; `threshold` is for `reached`."""
-        if self._count == len(self._threshold):
-            more = self._count
+        row = self._count
+        self.grow(1)
+        self._threshold[row] = NEVER if threshold is None else _wholeunits_of(threshold)
+        return row
+
+    def grow(self, count: int) -> None:
+        """So many more of them, at 0."""
+        self._count += count
+        if self._count > len(self._threshold):
+            more = max(self._count, 2 * len(self._threshold)) - len(self._threshold)
             with self._moving():
                 self._keep(*(np.append(words, np.zeros(more, words.dtype)) for words in (self._whole, self._rest)))
             self._threshold = np.append(self._threshold, np.full(more, NEVER, np.int64))
             self._is_counted = np.append(self._is_counted, np.zeros(more, bool))
-        row = self._count
-        self._threshold[row] = NEVER if threshold is None else _wholeunits_of(threshold)
-        self._count += 1
-        return row
 
     def add(self, rows: Rows, units: Units) -> None:
         """Add each number to the counter of its row; a row may be there many times.
@@ -84,6 +89,42 @@ class Counters:
         reached: list[int] = np.unique(rows[whole >= self._threshold[rows]]).tolist()
         return reached
 
+    def would_reach(self, rows: Rows, whole: Rows, rest: Rows) -> npt.NDArray[np.bool_]:
+        """Which of `rows` may reach their thresholds with so many more whole units and units of 10^-9."""
+        found: npt.NDArray[np.bool_] = (
+            self._whole[rows] + whole + (self._rest[rows] + rest) // UNITS >= (self._threshold[rows])
+        )
+        return found.astype(bool)
+
+    def put(self, row: int, units: int) -> None:
+        """Make a counter `units` of 10^-9; 0 is as if nothing had ever been added."""
+        whole, rest = divmod(units, UNITS)
+        self._whole_bound, self._rest_bound = max(self._whole_bound, abs(whole)), max(self._rest_bound, 1)
+        self._widen()
+        self._has_rest = self._has_rest or rest != 0
+        self._is_counted[row] = units != 0
+        with self._moving():
+            self._whole[row], self._rest[row] = whole, rest
+
+    def empty(self, rows: Rows, thresholds: Units) -> None:
+        """Begin again at 0; thresholds are in whole units."""
+        self._is_counted[rows], self._threshold[rows] = False, thresholds
+        with self._moving():
+            self._whole[rows], self._rest[rows] = 0, 0
+
+    def adopt(self, old: "Counters", rows: Rows, own: Rows) -> None:
+        """Take over `rows` of others as `own` rows, with their thresholds."""
+        self._whole_bound = max(self._whole_bound, old._whole_bound)
+        self._rest_bound, self._has_rest = max(self._rest_bound, old._rest_bound), self._has_rest or old._has_rest
+        self._widen()
+        self._is_counted[own], self._threshold[own] = old._is_counted[rows], old._threshold[rows]
+        with self._moving():
+            self._whole[own], self._rest[own] = old._whole[rows], old._rest[rows]
+
+    def expect(self, row: int, least: int | None) -> None:
+        """Name `row` from `least` units of 10^-9 on, null: never."""
+        self._threshold[row] = threshold_of(least)
+
     def forget_threshold(self, row: int) -> None:
         """Never name `row` in `reached` again."""
         self.put_threshold(row, None)
@@ -95,6 +136,10 @@ class Counters:
     def is_counted(self, row: int) -> bool:
         """Whether anything was ever added."""
         return bool(self._is_counted[row])
+
+    def counted(self) -> Rows:
+        """The rows to which anything was ever added, ascending."""
+        return np.flatnonzero(self._is_counted)
 
     def value(self, row: int) -> Decimal:
         """What was added up."""
@@ -128,15 +173,24 @@ class Counters:
 
     def _make_room(self, whole: Units) -> None:
         self._whole_bound += max(abs(int(whole.min())), abs(int(whole.max())), 1) * len(whole)
-        if self._whole_bound >= _WORD_MAX and self._whole.dtype != object:
-            with self._moving():
-                self._keep(self._whole.astype(object), self._rest.astype(object))
+        self._widen()
         self._rest_bound += len(whole)
         if self._rest_bound * UNITS >= _WORD_MAX:
             with self._moving():
                 self._keep(self._whole + self._rest // UNITS, self._rest % UNITS)
             self._rest_bound = len(whole) + 1
             self._whole_bound += self._rest_bound  # what was carried
+
+    def _widen(self) -> None:
+        """Go over to Python's integers where a sum may be too large for a word."""
+        if self._whole_bound >= _WORD_MAX and self._whole.dtype != object:
+            with self._moving():
+                self._keep(self._whole.astype(object), self._rest.astype(object))
+
+
+def threshold_of(least: int | None) -> int:
+    """The whole units below which `least` units of 10^-9 are not reached; null: never."""
+    return NEVER if least is None else max(-_WORD_MAX, min(_WORD_MAX, least // UNITS))
 
 
 def quantity(units: int) -> Decimal:

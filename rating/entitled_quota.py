@@ -13,23 +13,25 @@ from threading import RLock
 
 import polars as pl
 
-from rating.accounts import Accounts, Key, Link
-from rating.batch_checks import answered_one_by_one
+from rating.account_levels import Key, Link
+from rating.accounts import Accounts
+from rating.batch_checks import answered
+from rating.changed_terms import CHANGED_MAX, Recounted, changed_customers, subjects_of
 from rating.core.quota.answer import EXACT, Asked, QuotaAnswer
 from rating.core.quota.comparing import COMPARED, beside
 from rating.core.quota.counting import Crossing
 from rating.core.quota.entitled import units_of
 from rating.core.quota.expiring import Expiring
-from rating.core.quota.judging import AccountView, quantity_of
+from rating.core.quota.judging import AccountView, judge_accounts, quantity_of
 from rating.core.quota.policies import states_of
 from rating.core.quota.seam import RESERVED, CustomerState, Hold, LevelChange, LevelName
-from rating.core.quota.stated import in_force, there_or_not, with_overage, with_restriction
+from rating.core.quota.stated import by_customer, in_force, there_or_not, with_overage, with_restriction
 from rating.holds import Holds, slice_of
 from rating.live_quota import LiveQuota, ReadUsage
 from rating.month_crossings import level_change
 from rating.open_levels import OpenLevels
 from rating.quota_terms import QuotaTerms
-from rating.standings import units_of_amount
+from rating.standings import AccountStanding, Standings, units_of_amount
 
 _NOTHING = Decimal(0)
 
@@ -46,7 +48,8 @@ class EntitledQuota:
         """`read_usage` must not wait for a thread in `count`."""
         self._read_usage, self._on_change, self._now = read_usage, on_change, now
         self._lock = RLock()
-        self._plain = LiveQuota(read_usage, self._crossed)
+        self._standings = Standings()
+        self._plain = LiveQuota(read_usage, self._crossed, self._standings)
         self._terms: QuotaTerms | None = None
         self._accounts: Accounts | None = None
         self._counted_sequence = 0  # by the rebuild
@@ -56,22 +59,50 @@ class EntitledQuota:
         self._held: dict[str, Hold] = {}  # by id, with what is left of them: other terms may count them elsewhere
         self._states: dict[str, list[CustomerState]] = {}
         self._open = OpenLevels()
+        self._recounted = Recounted()
         self._reported: dict[str, datetime | None] = {}  # keys of levels, and when their windows end
 
     def rebuild(self, terms: QuotaTerms, now: datetime | None = None) -> None:
         """Take new terms and count the usage log again under them: null, the whole; else what still matters at
         `now`."""
         with self._lock:
+            self._standings.forget()
+            self._recounted.forget()
             before, self._terms = self._terms, terms
             self._accounts = Accounts(terms, self._now(), self._report)
             self._open.terms_changed(before, terms)
             if terms.meters:
                 since = None if now is None else terms.counted_from(now)
-                usage, self._counted_sequence = self._read_usage(since)
+                usage, self._counted_sequence = self._read_usage(since, None)
                 self._last_sequence, self._since = self._counted_sequence, since
                 self._forget_reported(self._now())
                 self._accounts.count_log(usage, self._is_reported)
         self._plain.rebuild(terms.plain, now)
+        self._hold_again()
+
+    def renew(self, terms: QuotaTerms, now: datetime) -> None:
+        """Take new terms, and count again only the usage of the customers that they concern."""
+        before, accounts = self._terms, self._accounts
+        changed = None if before is None or self.uncounted else changed_customers(before, terms)
+        if before is None or accounts is None or changed is None or len(changed) > CHANGED_MAX:
+            return self.rebuild(terms, now)
+        if not self._plain.is_counted_from(terms.plain, now):
+            return self.rebuild(terms, now)
+        subjects, since = subjects_of(changed, before, terms), terms.counted_from(now) if terms.meters else now
+        usage, last = self._read_usage(_earliest(since, self._plain.since), subjects)
+        with self._lock:
+            self._standings.forget()
+            self._recounted.put(subjects, last)
+            self._terms, self._accounts = terms, Accounts(terms, self._now(), self._report)
+            self._accounts.adopt(accounts, changed)
+            self._open.terms_changed(before, terms)
+            self._since = _earliest(self._since, since) if before.meters else since
+            self._last_sequence = last
+            self._accounts.count_log(usage, self._is_reported)
+        self._plain.renew(terms.plain, changed, subjects, usage)
+        return self._hold_again()
+
+    def _hold_again(self) -> None:
         with self._lock:
             for hold in self._held.values():
                 if hold.ends_at is None or self._now() < hold.ends_at:
@@ -80,14 +111,15 @@ class EntitledQuota:
 
     def count(self, events: pl.DataFrame) -> None:
         """Add newly accepted events (USAGE_EVENT with property columns) and report the levels they crossed."""
+        events = self._recounted.left(events)
         self._plain.count(events)
         with self._lock:
-            if self._accounts is None or self._terms is None:
+            if self._accounts is None or self._terms is None or not events.height:
                 return
-            new = events.filter(pl.col("sequence") > self._counted_sequence) if self._terms.meters else events.clear()
-            if new.height:
-                self._last_sequence = int(new["sequence"][-1])
-                self._accounts.count(new)
+            self._last_sequence = max(self._last_sequence, int(events["sequence"][-1]))
+            new = events.filter(pl.col("sequence") > self._counted_sequence)
+            if new.height and self._terms.meters:
+                self._count_in_accounts(self._accounts, new, 1)
             if self._plain.has_fallen or self._accounts.has_fallen:
                 self._open.corrected()
                 self._plain.has_fallen = self._accounts.has_fallen = False
@@ -95,22 +127,29 @@ class EntitledQuota:
     def correct(self, out: pl.DataFrame, events: pl.DataFrame, last_sequence: int) -> None:
         """Take off events that the corrections up to `last_sequence` put out of force, and add those that replace them
         (both as in `count`)."""
+        out, events = (self._recounted.left(part, last_sequence) for part in (out, events))
         self._plain.correct(out, events, last_sequence)
         with self._lock:
             if self._accounts is None or self._terms is None or last_sequence <= self._counted_sequence:
                 return
             self._open.corrected()
+            self._standings.forget()  # see LiveQuota.correct
             self._last_sequence = last_sequence
             for part, sign in ((out, -1), (events.filter(pl.col("sequence") > self._counted_sequence), 1)):
                 if part.height and self._terms.meters:
-                    self._accounts.count(part, sign)
+                    self._count_in_accounts(self._accounts, part, sign)
+
+    def _count_in_accounts(self, accounts: Accounts, events: pl.DataFrame, sign: int) -> None:
+        wrong = accounts.uncounted.shown
+        accounts.count(events, sign)
+        if accounts.uncounted.shown != wrong:
+            self._standings.forget()
 
     def check(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer:
         """Whether `subject` may use `amount` more of `feature` at `now`. Raises FeatureNotCounted."""
-        if not self._states:  # what the counters of months were asked before, nothing else says anything of
-            answer = self._plain.check_known(subject, feature, amount, now)
-            if answer is not None:
-                return answer
+        answer = self._standings.answer(subject, feature, amount, now)
+        if answer is not None:
+            return answer
         if self._is_plain(subject, feature):
             return self._stated(self._plain.check(subject, feature, amount, now), now)
         with self._lock:
@@ -118,6 +157,9 @@ class EntitledQuota:
 
     def check_at_once(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer | None:
         """The same, or None when it would have to wait for a thread that counts."""
+        answer = self._standings.answer(subject, feature, amount, now)
+        if answer is not None:
+            return answer
         if self._is_plain(subject, feature):
             answer = self._plain.check_at_once(subject, feature, amount, now)
             return None if answer is None else self._stated(answer, now)
@@ -130,16 +172,13 @@ class EntitledQuota:
 
     def check_many(self, asked: pl.DataFrame, now: datetime) -> pl.DataFrame:
         """See Quota.check_many."""
-        pairs = asked.select("subject", "feature").unique().iter_rows()
-        if not self._states and all(self._is_plain(subject, feature) for subject, feature in pairs):
-            return self._plain.check_many(asked, now)
-        return answered_one_by_one(asked, lambda subject, feature, amount: self.check(subject, feature, amount, now))
+        return answered(asked, lambda subject, feature, amount: self.check(subject, feature, amount, now))
 
     @property
     def uncounted(self) -> dict[str, str]:
-        """The features whose usage could not be counted, and why."""
+        """The features whose usage could not be counted, or that of one subject, and why."""
         with self._lock:
-            accounted = self._accounts.uncounted.why if self._accounts is not None else {}
+            accounted = self._accounts.uncounted.shown if self._accounts is not None else {}
             return {**self._plain.uncounted, **accounted}
 
     def comparison(self) -> pl.DataFrame:
@@ -153,7 +192,7 @@ class EntitledQuota:
             if terms is None or accounts is None or not terms.meters:
                 return COMPARED.to_frame()
             counted = accounts.sums(now)
-            usage, _ = self._read_usage(self._since)
+            usage, _ = self._read_usage(self._since, None)
         anew = Accounts(terms, now, lambda changes: None)
         anew.count_log(usage.filter(pl.col("sequence") <= last))
         return beside(counted, anew.sums(now).rename({"counted": "metered"}))
@@ -231,12 +270,10 @@ class EntitledQuota:
 
     def put_states(self, states: Sequence[CustomerState]) -> None:
         """See Quota.put_states."""
-        by_customer: dict[str, list[CustomerState]] = {}
-        for state in states:
-            by_customer.setdefault(state.customer, []).append(state)
         with self._lock:
-            self._states = by_customer
+            self._states = by_customer(states)
         self._plain.put_states([state for state in states if state.state == "suspended"])
+        self._standings.leave_out(self._states)
 
     def open_levels(self, levels: Sequence[LevelChange], arms: Mapping[LevelName, int]) -> None:
         """See Quota.open_levels."""
@@ -339,8 +376,23 @@ class EntitledQuota:
             answer = QuotaAnswer(False, "not_entitled", why, subject, customer, feature, amount)
         else:
             more = units_of(state.amount) if state is not None and state.amount is not None else 0
-            answer = self._accounts.check(asked, now, self._reserved, more)
+            views = self._accounts.check_views(subject, feature, now, self._reserved)
+            standing = None if state is not None else self._standing(asked, views)
+            answer = judge_accounts(asked, views, more) if standing is None else standing.answer(amount, views[0].used)
         return self._restricted(answer, state) if state is not None else answer
+
+    def _standing(self, asked: Asked, views: Sequence[AccountView]) -> AccountStanding | None:
+        """Where one account says all: it is known to the next check, which needs no account then, nor the lock."""
+        assert self._accounts is not None
+        assert self._terms is not None
+        links, gives = self._accounts.chain(asked.subject, asked.feature), self._terms.gives.get(asked.feature, {})
+        is_single = len(links) == len(views) == 1 and views[0].standing.is_entitled
+        if not is_single or any(one.kind != "metered" for one in gives.values()):
+            return None
+        who, account = (asked.subject, asked.customer, asked.feature), links[0].account
+        standing = AccountStanding(who, views[0], account.sums, account.row, self._holds)
+        self._standings.keep(standing)
+        return standing
 
     def _stated(self, answer: QuotaAnswer, now: datetime) -> QuotaAnswer:
         """The answer of the counters of months, as the states of the customer have it."""
@@ -426,3 +478,8 @@ class EntitledQuota:
         if level is None:
             return None
         return quantity_of(level.used), None if level.limit is None else quantity_of(level.limit)
+
+
+def _earliest(one: datetime | None, other: datetime | None) -> datetime | None:
+    """Null is since ever."""
+    return None if one is None or other is None else min(one, other)

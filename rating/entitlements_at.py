@@ -30,7 +30,7 @@ def entitlements_at(terms: QuotaTerms, usage: pl.LazyFrame, customer: str, at: d
     own = _of_family(terms, customer)
     subjects = own.payers["subject"].implode()
     until = usage.filter(pl.col("subject").is_in(subjects), pl.col("time") <= at)
-    quota = EntitledQuota(lambda since: (until, 0), lambda changes: None, lambda: at)
+    quota = EntitledQuota(lambda since, subjects: (until, 0), lambda changes: None, lambda: at)
     quota.rebuild(own)
     return list(_entitled(quota, own, at))
 

@@ -1,18 +1,18 @@
 """Live quota counters: moved with every group of accepted events before they are acknowledged, asked at any time.
 
 The problem: a gateway that asks right after a 200 must see the event. The choice: counters in memory beside the
-journal, keyed by (customer, feature, window), fed by the writer thread with the very frame it made durable, and
-rebuilt from the usage log whenever customers, subscriptions or the catalog change. They are a cache: nothing is lost
-with them. What it gives up: a rebuild reads the usage again, so changing customers one by one under load costs.
+journal, keyed by (customer, feature, window), fed by the writer thread with the very frame it made durable. They are a
+cache of the usage log: nothing is lost with them. Of customers who changed, `renew` counts the usage again.
 
 A group is added as arrays (rating/counters.py): all that is done event by event is to look up whose counter its
 subject moves. Single events are looked at only where a counter has reached a limit, to find the one that did.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from itertools import repeat
 from threading import RLock
 from typing import Any
@@ -28,29 +28,34 @@ from rating.core.quota.answer import QuotaAnswer
 from rating.core.quota.comparing import COMPARED, COUNTER, compared
 from rating.core.quota.counting import COUNTED_SUM, Crossing, counted_sums
 from rating.core.quota.seam import RESERVED, CustomerState, Hold
+from rating.core.quota.stated import by_customer
 from rating.counters import Counters, Rows, Units, counted, quantity, units_of
 from rating.holds import Holds, slice_of
 from rating.month_crossings import Added, Reached, Usage, Window, crossings, levels_reached
 from rating.month_terms import Terms, earliest_start, month_start
-from rating.standings import Standing
+from rating.payers import NOBODY
+from rating.standings import MonthStanding, Standings, units_of_amount
 from rating.uncounted import ANYTHING, Uncounted, refused_where_it_fails
 from rating.words import words_of
 
-ReadUsage = Callable[[datetime | None], tuple[pl.LazyFrame, int]]
-"""The usage from an instant on, null: all, and the sequence of the last event there is."""
-NOBODY = -1
-"""The row of a subject that no customer has."""
+ReadUsage = Callable[[datetime | None, Collection[str] | None], tuple[pl.LazyFrame, int]]
+"""The usage from an instant on, null: all, of these subjects, null: of all, and the sequence of the last event there
+is."""
 _NOTHING = Decimal(0)
 LOOKED_BACK = timedelta(days=2)
-STANDINGS_MAX = 1 << 17
-"""So many subjects and features are checked in a microsecond; the others take ten."""
 
 
 class LiveQuota:
     """The counters of one data directory. Thread-safe: the writer counts, request threads ask."""
 
-    def __init__(self, read_usage: ReadUsage, on_crossing: Callable[[list[Crossing]], None]) -> None:
-        """`read_usage` must not wait for a thread in `count`."""
+    def __init__(
+        self,
+        read_usage: ReadUsage,
+        on_crossing: Callable[[list[Crossing]], None],
+        standings: Standings | None = None,
+    ) -> None:
+        """`read_usage` must not wait for a thread in `count`; `standings` are shared with accounts, where there are."""
+        self._standings = standings or Standings()
         self._read_usage = read_usage
         self._on_crossing = on_crossing
         self._lock = RLock()
@@ -59,7 +64,7 @@ class LiveQuota:
         self._crossed: dict[Window, set[tuple[Decimal, str]]] = {}  # limits and levels
         self._counted_sequence = 0  # by the rebuild
         self._last_sequence = 0  # as of now
-        self._since: datetime | None = None
+        self.since: datetime | None = None  # from when on usage was counted; null: since ever
         self.has_fallen = False  # whether any counter has, since that was set to false
         self._holds: Holds[Window] = Holds()
         self._states: dict[str, list[CustomerState]] = {}
@@ -70,7 +75,7 @@ class LiveQuota:
         self._row_of: dict[tuple[str, datetime], int] = {}
         self._uncounted = Uncounted()
         self._rows_of_subjects: dict[datetime, dict[str, int]] = {}  # by month edge: the row that a subject moves
-        self._standings: dict[tuple[str, str], Standing] = {}
+        self._standings.forget()
 
     def rebuild(self, terms: Terms, now: datetime | None = None) -> None:
         """Take new terms and count the usage log again under them, null: the whole; else from the earliest window on
@@ -79,19 +84,43 @@ class LiveQuota:
             self._forget()
             self._terms, self._crossed = terms, {}
             self._counters = {feature: Counters() for feature in terms.features}
-            self._since = None if now is None else earliest_start(terms, now - LOOKED_BACK)
-            usage, self._counted_sequence = self._read_usage(self._since)
+            self.since = None if now is None else earliest_start(terms, now - LOOKED_BACK)
+            usage, self._counted_sequence = self._read_usage(self.since, None)
             self._last_sequence = self._counted_sequence
-            first, last = usage.select(pl.col("time").min(), last=pl.col("time").max()).collect().row(0)
-            if first is not None:
-                edges = month_edges(terms.time_zones, first, last)
-                sums = self._sums(terms, usage, edges)
-                self._add(terms, usage, self._summed(terms, sums, edges.to_list()))
+            self._count_log(terms, usage)
+
+    def is_counted_from(self, terms: Terms, now: datetime) -> bool:
+        """Whether what was counted so far is enough for other terms."""
+        return self.since is None or self.since <= earliest_start(terms, now - LOOKED_BACK)
+
+    def renew(self, terms: Terms, changed: Collection[str], subjects: Collection[str], usage: pl.LazyFrame) -> None:
+        """Take new terms, which concern the customers `changed` alone, and count `usage` of the `subjects` that they
+        have, or had, again."""
+        with self._lock:
+            self._standings.forget()
+            self._terms = terms
+            for row in [row for row, (customer, _) in enumerate(self._windows) if customer in changed]:
+                lowest = terms.lowest_limits(self._windows[row][0])
+                for feature, counters in self._counters.items():
+                    counters.put(row, 0)
+                    counters.expect(row, units_of_amount(lowest[feature]) if feature in lowest else None)
+            for known in self._rows_of_subjects.values():
+                for subject in subjects:
+                    known.pop(subject, None)
+            self._crossed = {window: known for window, known in self._crossed.items() if window[0] not in changed}
+            self._count_log(terms, usage if self.since is None else usage.filter(pl.col("time") >= self.since))
+
+    def _count_log(self, terms: Terms, usage: pl.LazyFrame) -> None:
+        first, last = usage.select(pl.col("time").min(), last=pl.col("time").max()).collect().row(0)
+        if first is not None:
+            edges = month_edges(terms.time_zones, first, last)
+            sums = self._sums(terms, usage, edges)
+            self._add(terms, usage, self._summed(terms, sums, edges.to_list()))
 
     @property
     def uncounted(self) -> dict[str, str]:
-        """The features whose usage could not be counted, and why."""
-        return dict(self._uncounted.why)
+        """See Uncounted.shown."""
+        return self._uncounted.shown
 
     def _sums(self, terms: Terms, usage: pl.LazyFrame, edges: pl.Series) -> pl.DataFrame:
         """COUNTED_SUM of all features together or, where that fails, of those that can be counted one by one."""
@@ -100,8 +129,9 @@ class LiveQuota:
         except ANYTHING:
             sums = [COUNTED_SUM.to_frame()]
             for feature, meter in terms.features.items():
-                with self._uncounted.where_it_fails(feature):
-                    sums.append(counted_sums(usage, {feature: meter}, edges))
+                count = partial(counted_sums, features={feature: meter}, edges=edges)
+                found = self._uncounted.of_log(feature, meter, usage, count)
+                sums += [] if found is None else [found]
         return pl.concat(sums)
 
     def count(self, events: pl.DataFrame) -> None:
@@ -114,7 +144,7 @@ class LiveQuota:
                 return
             sequence = events.get_column("sequence")
             if len(sequence) and sequence[0] <= self._counted_sequence:  # they ascend
-                was_left_out = pl.lit(False) if self._since is None else pl.col("time") < self._since
+                was_left_out = pl.lit(False) if self.since is None else pl.col("time") < self.since
                 events = events.filter((pl.col("sequence") > self._counted_sequence) | was_left_out)
             if events.height:
                 self._last_sequence = int(sequence[-1])
@@ -126,7 +156,7 @@ class LiveQuota:
         with self._lock:
             if self._terms is None or last_sequence <= self._counted_sequence:
                 return
-            self._standings = {}  # a check that does not wait would see what is taken off, and not what replaces it
+            self._standings.forget()  # a check that does not wait would see what is taken off, and not what replaces it
             for taken in self._counted(self._terms, out) if out.height else ():
                 self._counters[taken.feature].add(taken.rows, -taken.units)
             self.count(events)
@@ -134,7 +164,7 @@ class LiveQuota:
 
     def check(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer:
         """Whether `subject` may use `amount` more of `feature` at `now`. Raises FeatureNotCounted."""
-        answer = self.check_known(subject, feature, amount, now)
+        answer = self._standings.answer(subject, feature, amount, now)
         if answer is None:
             with self._lock:
                 answer = self._check(subject, feature, amount, now)
@@ -142,7 +172,7 @@ class LiveQuota:
 
     def check_at_once(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer | None:
         """The same, or None when it would have to wait for a thread that counts."""
-        answer = self.check_known(subject, feature, amount, now)
+        answer = self._standings.answer(subject, feature, amount, now)
         if answer is None and self._lock.acquire(blocking=False):
             try:
                 return self._check(subject, feature, amount, now)
@@ -152,18 +182,7 @@ class LiveQuota:
 
     def check_many(self, asked: pl.DataFrame, now: datetime) -> pl.DataFrame:
         """See Quota.check_many."""
-        return answered(asked, lambda subject, feature: self.check(subject, feature, _NOTHING, now))
-
-    def check_known(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer | None:
-        """The answer of a standing, beside a thread that counts. Null: there is none, or it is moved just now."""
-        standings = self._standings
-        standing = standings.get((subject, feature))
-        if standing is None or not standing.since <= now < standing.until:
-            return None
-        used = standing.counters.units_at_once(standing.row)
-        if used is None or standings is not self._standings:
-            return None
-        return standing.answer(amount, used, self._holds.units(standing.window_key))
+        return answered(asked, lambda subject, feature, amount: self.check(subject, feature, amount, now))
 
     def _check(self, subject: str, feature: str, amount: Decimal, now: datetime) -> QuotaAnswer:
         terms = self._terms
@@ -175,22 +194,20 @@ class LiveQuota:
         if terms is None or customer is None or limit is None:
             why = "no customer has this subject" if customer is None else f"no plan of {customer} includes {feature}"
             return QuotaAnswer(False, "not_entitled", why, *asked)
-        self._uncounted.refuse(feature)
+        self._uncounted.refuse(feature, lambda aside: (terms.subjects.find(aside) or (None,))[0] == customer)
         standing = self._standing(terms, (subject, customer, feature), limit, now, zone)
-        used = standing.counters.units(standing.row)
-        return standing.answer(amount, used, self._holds.units(standing.window_key))
+        return standing.answer(amount, standing.counters.units(standing.row))
 
-    def _standing(self, terms: Terms, who: tuple[str, str, str], limit: Decimal, now: datetime, zone: str) -> Standing:
+    def _standing(
+        self, terms: Terms, who: tuple[str, str, str], limit: Decimal, now: datetime, zone: str
+    ) -> MonthStanding:
         """Worked out, and known to the next check, unless a state may end meanwhile."""
-        subject, customer, feature = who
+        _, customer, feature = who
         window, (since, until) = month_of(now, zone).bounds(ZoneInfo(zone)), terms.steady(customer, now)
         row = self._row(terms, customer, window[0])
         steady = (max(since, window[0]), min(until, window[1]))
-        standing = Standing(who, limit, window, steady, (self._counters[feature], row))
-        if customer not in self._states:
-            if len(self._standings) >= STANDINGS_MAX:
-                self._standings.clear()
-            self._standings[subject, feature] = standing
+        standing = MonthStanding(who, limit, window, steady, (self._counters[feature], row), self._holds)
+        self._standings.keep(standing)
         return standing
 
     def hold(
@@ -245,12 +262,9 @@ class LiveQuota:
 
     def put_states(self, states: Sequence[CustomerState]) -> None:
         """See Quota.put_states."""
-        by_customer: dict[str, list[CustomerState]] = {}
-        for state in states:
-            by_customer.setdefault(state.customer, []).append(state)
         with self._lock:
-            self._states = by_customer
-            self._standings = {}
+            self._states = by_customer(states)
+            self._standings.leave_out(self._states)
 
     def _suspended(self, customer: str, feature: str, now: datetime) -> CustomerState | None:
         for state in self._states.get(customer, ()):
@@ -280,7 +294,7 @@ class LiveQuota:
             row = self._row_of.get((customer, start))
             if row is not None and self._terms is not None:
                 lowest = self._terms.lowest_limits(customer).get(feature)
-                self._counters[feature].put_threshold(row, lowest)
+                self._counters[feature].expect(row, None if lowest is None else units_of_amount(lowest))
 
     def counters(self) -> dict[Window, Decimal]:
         """A copy of every counter, for comparison with a metering query."""
@@ -297,30 +311,29 @@ class LiveQuota:
         with self._lock:
             if self._terms is None:
                 return COMPARED.to_frame()
-            usage, _ = self._read_usage(self._since)
+            usage, _ = self._read_usage(self.since, None)
+            terms, last, since, uncounted = self._terms, self._last_sequence, self.since, self._uncounted
+            customers = {payer[0] for s in uncounted.concerned() if (payer := terms.subjects.find(s)) is not None}
             rows = [
                 (*window, counted)
                 for window, counted in self.counters().items()
-                if window[1] not in self._uncounted.why
+                if window[1] not in uncounted.why and window[0] not in customers
             ]
-            terms, last, since = self._terms, self._last_sequence, self._since
-            features = {
-                feature: meter for feature, meter in terms.features.items() if feature not in self._uncounted.why
-            }
+            features = {feature: meter for feature, meter in terms.features.items() if feature not in uncounted.why}
+            usage = uncounted.without(usage.filter(pl.col("sequence") <= last))
         counters = pl.DataFrame(rows, schema=COUNTER, orient="row")
-        found = compared(counters, usage.filter(pl.col("sequence") <= last), features, terms.payers)
+        found = compared(counters, usage, features, terms.payers).filter(~pl.col("customer").is_in(list(customers)))
         return found if since is None else found.filter(pl.col("window_start") >= since)
 
     def _counted(self, terms: Terms, events: pl.DataFrame) -> Iterator[Added]:
         """What newly accepted events add to the counters of each feature."""
         used: list[tuple[str, Rows | None, Units]] = []
-        wrong = len(self._uncounted.why)
+        wrong = self._uncounted.shown
         for feature, meter in terms.features.items():
-            with self._uncounted.where_it_fails(feature):
-                rows, units = counted(events, meter)
-                used += [(feature, rows, units)] if len(units) else []
-        if len(self._uncounted.why) > wrong:
-            self._standings = {}
+            rows, units = self._uncounted.counted(feature, events, meter)
+            used += [(feature, rows, units)] if len(units) else []
+        if self._uncounted.shown != wrong:
+            self._standings.forget()
         if not used:
             return
         owners, times = self._owners(terms, events), words_of(events.get_column("time"))
@@ -386,7 +399,7 @@ class LiveQuota:
             counters.add(added.rows, added.units)
             self.has_fallen = self.has_fallen or bool((added.units < 0).any())
             reached += [each for row in counters.reached(added.rows) for each in self._reached(terms, added, row)]
-        found = [*crossings(terms, events, reached)] if reached else []
+        found = [*crossings(terms, self._uncounted.without(events.lazy()), reached)] if reached else []
         for c in found:
             self._crossed.setdefault((c.customer, c.feature, c.window_start), set()).add((c.limit, c.level))
         if found:

@@ -1,7 +1,9 @@
 """Who pays for a subject, and what customers have agreed to, for a million of them: a place in arrays each, where an
 object each would take ten times the memory."""
 
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import repeat
 from typing import TypeAlias
 
 import numpy as np
@@ -13,19 +15,23 @@ from rating.words import words_of
 Agreed: TypeAlias = tuple[str, datetime, datetime | None]
 """A plan or add-on, and the [start, end) of it."""
 
+NOBODY = -1
+"""The number of the customer of a subject that no customer has."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Payers:
-    """The customer and the time zone of each subject."""
+    """The customer and the time zone of each subject. `customers` ascend; the number of one is its place there."""
 
     def __init__(self, payers: pl.DataFrame) -> None:
         """`payers` has one row a `subject`: its `customer` and `time_zone`."""
         self.time_zones: list[str] = payers["time_zone"].unique().sort().to_list()
-        self._customers = payers["customer"].unique().sort()
+        self.customers = payers["customer"].unique().sort()
         self._place_of = _places(payers["subject"])
-        self._customer = _positions(payers["customer"], self._customers)
+        self._customer = _positions(payers["customer"], self.customers)
         self._zone = _positions(payers["time_zone"], pl.Series(self.time_zones, dtype=pl.String))
+        self.zones = np.zeros(len(self.customers), np.int32)  # of customers, places in `time_zones`
+        self.zones[self._customer] = self._zone
 
     def __contains__(self, subject: str) -> bool:
         return subject in self._place_of
@@ -35,7 +41,35 @@ class Payers:
         place = self._place_of.get(subject)
         if place is None:
             return None
-        return self._customers[int(self._customer[place])], self.time_zones[int(self._zone[place])]
+        return self.customers[int(self._customer[place])], self.time_zones[int(self._zone[place])]
+
+    def numbers(self, subjects: Sequence[str]) -> npt.NDArray[np.int64]:
+        """The number of the customer that pays for each subject, or NOBODY."""
+        places = np.fromiter(map(self._place_of.get, subjects, repeat(NOBODY)), np.int64, len(subjects))
+        found = places != NOBODY
+        places[found] = self._customer[places[found]]
+        return places
+
+    def zone_of(self, customer: str) -> str | None:
+        """The time zone of a customer; null: no subject is its own."""
+        number = self.number(customer)
+        return None if number is None else self.time_zones[int(self.zones[number])]
+
+    def number(self, customer: str) -> int | None:
+        """The number of a customer; null: no subject is its own."""
+        place = int(self.customers.search_sorted(customer, side="left"))
+        return place if place < len(self.customers) and self.customers[place] == customer else None
+
+    def shared_with(
+        self, others: "Payers", but: Collection[str]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The numbers that customers have among `others`, and those they have here, of all that are in both."""
+        theirs, ours = others.customers, self.customers
+        if theirs.is_empty() or ours.is_empty():
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        places = ours.search_sorted(theirs, side="left").clip(0, len(ours) - 1)
+        kept = ((ours.gather(places) == theirs) & ~theirs.is_in(list(but))).to_numpy()
+        return np.flatnonzero(kept), places.cast(pl.Int64).to_numpy()[kept]
 
 
 class Agreements:

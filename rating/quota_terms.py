@@ -14,7 +14,6 @@ from rating.core.quota.entitled import (
     Agreed,
     Gives,
     Override,
-    agreed_of,
     given_at,
     gives_of,
     plan_gives_of,
@@ -28,6 +27,7 @@ from rating.core.quota.terms import AccountTerms, QuotaGrant
 from rating.core.quota.windows import MONTH, WindowRule, parts
 from rating.core.subscriptions import plan_of_variant
 from rating.month_terms import Terms
+from rating.subscribed import Subscribed
 
 _DAY = timedelta(days=1)
 
@@ -81,6 +81,20 @@ class QuotaTerms:
         pairs = [frame.select("customer", "feature") for frame in (self.grants, self.overrides)]
         return set(pl.concat(pairs).iter_rows())
 
+    @cached_property
+    def shared_by(self) -> set[str]:
+        """The customers that somebody else pays for."""
+        return {customer for customer, (_, parent) in self._family.items() if parent is not None}
+
+    @cached_property
+    def limited_alone(self) -> set[tuple[str, str]]:
+        """The (customer, feature) of which a subject has a limit of its own."""
+        return {(customer, feature) for customer, subject, feature in self._overrides if subject is not None}
+
+    def grants_of_plan(self, feature: str, plan: str) -> bool:
+        """Whether a plan grants something of a feature beside its limit."""
+        return (feature, plan) in self._plan_gives
+
     def is_accounted(self, customer: str | None, feature: str) -> bool:
         """Whether accounts say what a customer may use of a feature, and not the counters of months alone."""
         return feature not in self.plain_features or (customer, feature) in self.touched
@@ -112,7 +126,8 @@ class QuotaTerms:
         plans |= {
             plan for of in self.gives.values() for plan, one in of.items() if one.rollover is not None or one.carries
         }
-        return sorted(granted | {key for key, agreed in self._agreed.items() if any(a.plan in plans for a in agreed)})
+        subscribed = self.subscriptions.with_columns(plan_of_variant()).filter(pl.col("plan").is_in(list(plans)))
+        return sorted(granted | set(subscribed["customer"]))
 
     def customer_of(self, subject: str) -> str | None:
         """Who pays for a subject."""
@@ -130,7 +145,7 @@ class QuotaTerms:
 
     def agreed(self, customer: str) -> list[Agreed]:
         """What a customer has subscribed to."""
-        return self._agreed.get(customer, [])
+        return self._subscribed.of(customer)
 
     def has_own_limit(self, subject: str, feature: str) -> bool:
         """Whether an override limits this subject alone."""
@@ -168,23 +183,18 @@ class QuotaTerms:
         """The time zone of a customer."""
         if customer in self._family:
             return self._family[customer][0]
-        if customer in self._zones:
-            return self._zones[customer]
-        found = self.payers.filter(pl.col("customer") == customer).head(1)["time_zone"]
+        zone = self.plain.subjects.zone_of(customer)
+        if zone is not None:
+            return zone
         agreed = self.agreed(customer)
-        return found[0] if len(found) else agreed[0].cycle[0] if agreed else "UTC"
+        return agreed[0].cycle[0] if agreed else "UTC"
 
     def _is_counted(self, feature: str) -> bool:
         return feature not in self.plain_features or any(touched == feature for _, touched in self.touched)
 
     @cached_property
-    def _agreed(self) -> dict[str, list[Agreed]]:
-        of_plans = self.subscriptions.with_columns(plan_of_variant())
-        rich = {plan for f, plans in self.gives.items() if f not in self.plain_features for plan in plans}
-        touched = [customer for customer, _ in self.touched]
-        matters = pl.col("plan").is_in(rich) | pl.col("customer").is_in(touched)
-        customers = of_plans.filter(matters)["customer"].unique().implode()
-        return agreed_of(of_plans.filter(pl.col("customer").is_in(customers)))
+    def _subscribed(self) -> Subscribed:
+        return Subscribed(self.subscriptions)
 
     @cached_property
     def _cycles(self) -> list[timedelta | None]:
@@ -192,12 +202,6 @@ class QuotaTerms:
         lengths = {"day": 1, "week": 7, "month": 31, "year": 366}
         kinds = self.subscriptions.select("interval", "intervals").unique().iter_rows()
         return [lengths[interval] * intervals * _DAY for interval, intervals in kinds]
-
-    @cached_property
-    def _zones(self) -> dict[str, str]:
-        wanted = [*self._agreed, *(customer for customer, _ in self.touched)]
-        rows = self.payers.filter(pl.col("customer").is_in(wanted)).select("customer", "time_zone").unique()
-        return dict(rows.iter_rows())
 
     @cached_property
     def _family(self) -> dict[str, tuple[str, str | None]]:

@@ -63,11 +63,16 @@ class Customers:
             raise NotFound("customer", key)
         return found[0]
 
-    def page(self, *, after: str | None, limit: int) -> list[Customer]:
-        """The customers behind key `after`, in the order of their keys."""
+    def page(self, *, after: str | None, limit: int, holding: str = "") -> list[Customer]:
+        """The customers behind key `after`, in the order of their keys; those that have the text `holding` in their
+        key, their name or one of their subjects, in whatever case."""
         query = select(customers.c.key).order_by(customers.c.key).limit(limit)
         if after is not None:
             query = query.where(customers.c.key > after)
+        if holding:
+            of_subjects = select(subjects.c.customer).where(subjects.c.subject.icontains(holding, autoescape=True))
+            texts = [column.icontains(holding, autoescape=True) for column in (customers.c.key, customers.c.name)]
+            query = query.where(or_(*texts, customers.c.key.in_(of_subjects)))
         with reading(self.engine) as connection:
             keys = list(connection.scalars(query))
         return self._select(keys)

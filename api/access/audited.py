@@ -38,7 +38,7 @@ def _subscription(engine: Engine, path: Path) -> Any:
 
 
 def _endpoint(engine: Engine, path: Path) -> Any:
-    return _plain(engine.store.webhooks.get(path["id"]))
+    return _plain(engine.store.webhooks.get(path.get("id") or path["key"]))
 
 
 def _backfill(engine: Engine, path: Path) -> Any:

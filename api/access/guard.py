@@ -48,7 +48,7 @@ class Guard:
                 caller = state["caller"] = self._identified(scope, requirement)
                 if requirement.scope is not None and requirement.scope not in caller.scopes:
                     await _refuse_but_own(scope, requirement, caller)
-                if caller.kind == "session":
+                if caller.kind == "session" and not is_open:
                     receive = await _of_session(scope, receive, state)
             except Denied as denied:
                 state["caller"] = None

@@ -15,6 +15,9 @@ class Page:
 PAGES = (
     Page("/", "Overview", "o"),
     Page("/meters", "Meters", "m"),
+    Page("/customers", "Customers", "c"),
+    Page("/runs", "Runs", "u"),
+    Page("/catalog", "Catalog", "a"),
     Page("/rejections", "Rejections", "r"),
     Page("/signals", "Signals", "s"),
     Page("/system", "System", "y"),

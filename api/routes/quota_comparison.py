@@ -30,7 +30,9 @@ class ComparisonOut(Output):
     compared: int = Field(description="how many counters there are")
     different: int = Field(description="how many of them are not what was metered")
     items: list[ComparedOut] = Field(description="the first of these")
-    uncounted: dict[str, str] = Field(description="features whose usage cannot be counted, and why")
+    uncounted: dict[str, str] = Field(
+        description="features (`tokens`, or of one subject: `tokens of acme`) that cannot be counted, and why"
+    )
 
 
 @router.get("/comparison", response_model=ComparisonOut)

@@ -9,7 +9,7 @@ from decimal import Decimal
 Point = tuple[Decimal, Decimal]
 
 _WIDTH, _HEIGHT = 320, 190
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 26, 34
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 26, 26, 34
 
 
 def curve(totals: Sequence[Point], *, unit: str, currency: str, title: str, has_average: bool) -> str:
@@ -48,9 +48,8 @@ def _panel(points: Sequence[Point], title: str, unit: str, offset: int, kind: st
     marks = "".join(f'<text x="{_LEFT - 6}" y="{y(row)}" dy="4" text-anchor="end">{_short(row)}</text>' for row in rows)
     feet = "".join(f'<text x="{x(at)}" y="{bottom + 14}" text-anchor="middle">{_short(at)}</text>' for at in columns)
     line = " ".join(f"{x(quantity)},{y(amount)}" for quantity, amount in points)
-    names = (
-        f'<text x="{_LEFT}" y="14">{title}</text><text x="{right}" y="{_HEIGHT - 5}" text-anchor="end">{unit}</text>'
-    )
+    names = f'<text x="{_LEFT}" y="14">{title}</text>'
+    names += f'<text x="{right}" y="{_HEIGHT - 5}" text-anchor="end">{unit}</text>'
     axis = f'<line class="axis" x1="{_LEFT}" x2="{right}" y1="{bottom}" y2="{bottom}"/>'
     drawn = f'<polyline class="line {kind}" points="{line}"/>'
     return f'<g transform="translate({offset} 0)">{grid}{axis}{marks}{feet}{names}{drawn}</g>'

@@ -32,9 +32,9 @@ _AT = datetime(2026, 10, 5, 10, tzinfo=UTC)
 _HEAD = """# Price model gallery
 
 One section for each model that a catalog can name: what it is for, how it is written, its curve, and a worked bill.
-Curves and bills are made by `python docs/making/gallery.py` from the engine's own numbers, with amounts in USD; the left
-chart is what a quantity costs in total, the right one what a unit of it costs on average. What each field means, and
-what else a model can do, is on [the page of price models](pricing.md).
+Curves and bills are made by `python docs/making/gallery.py` from the engine's own numbers, with amounts in USD; the
+left chart is what a quantity costs in total, the right one what a unit of it costs on average. What each field means
+and what else a model can do, is on [the page of price models](pricing.md).
 """
 
 Entry = Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""What the builder of the site does beside Markdown: sections of the README, and pictures in the colours of the page."""
+"""What the builder of the site does beside Markdown: sections of the README, pictures in the page's colours."""
 
 import re
 from pathlib import Path
@@ -23,7 +23,7 @@ def _section(title: str) -> str:
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """The page with each of its own SVG files in place of the link to it, in a box that scrolls where it is too wide."""
+    """The page with each of its own SVG files in place of the link to it, in a box that scrolls."""
     return _PICTURE.sub(_inline, html)
 
 

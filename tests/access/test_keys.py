@@ -11,10 +11,11 @@ from api.access.buckets import SECOND, Bucket, RateLimit
 from api.access.caller import Scope
 from api.access.errors import NotAuthenticated, TooManyRequests
 from api.engine import Engine
+from api.lease_client import LeasedQuota, NotTaken
 from api.settings import Settings
 from store.errors import Refused
 from tests.access.conftest import Clock, bearer, connected, key, token
-from tests.api.conftest import event
+from tests.api.conftest import CATALOG, event
 
 
 def status(client: httpx2.Client, secret: str, path: str = "/v1/customers") -> int:
@@ -28,6 +29,21 @@ def test_a_key_has_256_random_bits_and_a_checksum() -> None:
     assert 62**tokens.SECRET_CHARACTERS > 2**256
     assert all(tokens.is_well_formed(each) for each in made)
     assert not any(tokens.is_well_formed(each[:-1] + chr(ord(each[-1]) ^ 1)) for each in made)
+
+
+def test_the_client_of_leases_shows_its_key(engine: Engine) -> None:
+    key(engine, Scope.admin)
+
+    def taken(server: httpx2.Client, secret: str | None) -> bool:
+        with LeasedQuota("http://127.0.0.1", api_key=secret, transport=server._transport) as quota:
+            return quota.take("nobody", "tokens")
+
+    with connected(engine) as server:
+        server.put("/v1/catalog", json=CATALOG, headers=bearer(key(engine, Scope.catalog))).raise_for_status()
+        for secret, refusal in ((None, "401"), (key(engine, Scope.read), "403")):
+            with pytest.raises(NotTaken, match=refusal):
+                taken(server, secret)
+        assert taken(server, key(engine, Scope.quota)) is False  # nobody has a plan
 
 
 def test_a_key_is_shown_once(network: httpx2.Client, admin: dict[str, str]) -> None:

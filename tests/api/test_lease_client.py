@@ -156,10 +156,10 @@ def test_a_slice_ends_with_its_time_also_when_the_server_is_away(
 
 
 def test_a_slice_in_use_is_renewed_in_time(wire: Wire, opened: Callable[..., LeasedQuota]) -> None:
-    """Of 2 seconds; for 3 seconds a unit is taken all the time, and the caller never waits for a lease again."""
-    client = opened(seconds=2)
+    """Of 3 seconds; for 4 seconds a unit is taken all the time, and the caller never waits for a lease again."""
+    client = opened(seconds=3)
     begun_at = time.monotonic()
-    while time.monotonic() < begun_at + 3:
+    while time.monotonic() < begun_at + 4:
         assert client.take("acme", "tokens")
         time.sleep(0.1)
     assert wire.paths.count("/v1/leases") == 1

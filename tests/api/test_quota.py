@@ -144,7 +144,7 @@ def test_a_restart_keeps_the_counters_and_repeats_no_signal(settings: Settings) 
 def test_a_thousand_changes_cost_one_rebuild() -> None:
     reads = []
 
-    def read_usage(_since: datetime | None) -> tuple[pl.LazyFrame, int]:
+    def read_usage(_since: datetime | None, _subjects: object) -> tuple[pl.LazyFrame, int]:
         reads.append(1)
         return usage_event_schema({}).to_frame(eager=False), 0
 
@@ -262,16 +262,18 @@ PRODUCT = {
 TOO_LARGE = 10**15  # each of two numbers may be it, and their product is no quantity
 
 
-def sell_products(client: httpx2.Client) -> None:
+def sell_products(client: httpx2.Client, window: str = "month") -> None:
     """`acme` may use 2,000 tokens, which are now the product of two properties."""
-    plans = {"pro": {**CATALOG["plans"]["pro"], "prices": ["fee"]}, "free": {"currency": "USD", "prices": ["fee"]}}
+    limits = {"tokens": {"limit": "2000", "window": window}}
+    pro = {**CATALOG["plans"]["pro"], "prices": ["fee"], "entitlements": limits}
+    plans = {"pro": pro, "free": {"currency": "USD", "prices": ["fee"]}}
     prices = {"fee": CATALOG["prices"]["fee"]}
     changed = {**CATALOG, "meters": {"tokens": PRODUCT}, "prices": prices, "plans": plans}
     assert client.put("/v1/catalog", json=changed).status_code == 200
 
 
-def use_product(client: httpx2.Client, event_id: str, seats: int, days: int) -> None:
-    assert post(client, event(event_id, data={"seats": seats, "days": days})).json()["accepted"] == 1
+def use_product(client: httpx2.Client, event_id: str, seats: int, days: int, **changes: Any) -> None:
+    assert post(client, event(event_id, data={"seats": seats, "days": days}, **changes)).json()["accepted"] == 1
 
 
 def test_an_expression_is_counted_before_the_answer(sold: httpx2.Client, engine: Engine, settings: Settings) -> None:
@@ -333,6 +335,42 @@ def test_a_feature_that_cannot_be_counted_leaves_the_others_alone(
     assert (ask(sold).json()["used"], ask(sold, feature="calls").json()["used"]) == ("6", "1")
 
 
+@pytest.mark.parametrize("window", ["month", "year"])
+def test_an_event_that_cannot_be_counted_concerns_its_customer_alone(
+    sold: httpx2.Client, engine: Engine, settings: Settings, window: str
+) -> None:
+    sell_products(sold, window)
+    sold.put("/v1/customers/other", json={"subjects": ["o-1"], "time_zone": "UTC"}).raise_for_status()
+    term = {"customer": "other", "plan": "pro", "starts_at": "2026-01-01T00:00:00Z"}
+    sold.put("/v1/subscriptions/other", json=term).raise_for_status()
+    use_product(sold, "1", 2, 3)
+    use_product(sold, "2", 2, 3, subject="o-1")
+    assert ask(sold, subject="o-1").json()["used"] == "6"
+    assert ask(sold).status_code == 200
+    use_product(sold, "3", TOO_LARGE, TOO_LARGE)
+    use_product(sold, "4", 1, 1, subject="o-1")
+    assert_not_counted(ask(sold))
+    assert ask(sold, subject="o-1").json()["used"] == "7"
+    engine.close()
+    again = Engine.open(settings, now=lambda: NOW)
+    with TestClient(create_app(settings, engine=again)) as client:
+        assert_not_counted(ask(client))
+        assert ask(client, subject="o-1").json()["used"] == "7"
+        use_product(client, "5", 5, 2000, subject="o-1")  # reaches the limit, beside the event that has no quantity
+        answer = ask(client, subject="o-1")
+        assert (answer.status_code, answer.json()["used"]) == (429, "10007")
+        compared = client.get("/v1/quota/comparison").json()
+        assert (compared["compared"], compared["different"], list(compared["uncounted"])) == (1, 0, ["tokens of acme"])
+        assert correct(client, void("3")).json()["accepted"] == 1
+        assert ask(client).json()["used"] == "6"
+    again.close()
+
+
+def assert_not_counted(answer: httpx2.Response) -> None:
+    assert (answer.status_code, answer.json()["type"]) == (503, "urn:tallystick:problem:feature-not-counted")
+    assert "(subject 'acme')" in answer.json()["detail"]
+
+
 def test_every_counter_is_compared_with_the_log(sold: httpx2.Client, engine: Engine) -> None:
     """Of open windows: what `t-2` used in the September of Tokyo is over."""
     sold.put("/v1/customers/tokyo", json={"subjects": ["t-1", "t-2"], "time_zone": "Asia/Tokyo"}).raise_for_status()
@@ -349,7 +387,7 @@ def test_every_counter_is_compared_with_the_log(sold: httpx2.Client, engine: Eng
     found = sold.get("/v1/quota/comparison").json()
     wrong = {"customer": "acme", "feature": "tokens", "window_start": "2026-10-01T00:00:00Z"}
     assert (found["different"], found["items"]) == (1, [{**wrong, "counted": "10", "metered": "9"}])
-    engine.quota.terms_changed()
+    engine.quota.usage_changed()
     assert sold.get("/v1/quota/comparison").json() == equal
 
 

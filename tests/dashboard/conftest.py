@@ -34,11 +34,13 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, httpx2
 def things(demo: tuple[str, httpx2.Client]) -> dict[str, str]:
     """What stands for the names in braces of walk_pages.py."""
     _, client = demo
+    run = client.get("/v1/rating-runs?limit=1").json()["items"][0]["id"]
     first = {
         "rejection": client.get("/v1/rejections?limit=1").json()["items"][0]["rejection"],
         "signal": client.get("/v1/signals?limit=1").json()["items"][0]["sequence"],
         "endpoint": client.get("/v1/webhooks").json()["items"][0]["id"],
         "customer": client.get("/v1/customers?limit=1").json()["items"][0]["key"],
-        "run": client.get("/v1/rating-runs?limit=1").json()["items"][0]["id"],
+        "run": run,
+        "line": client.get(f"/v1/rating-runs/{run}/lines?price=tool-calls&limit=1").json()["items"][0]["line"],
     }
     return {name: str(value) for name, value in first.items()}

@@ -191,9 +191,9 @@ def test_a_demo_does_not_overwrite_what_is_there(tmp_path: Path, capsys: pytest.
 def test_signals_are_listed_the_newest_first(sold: httpx2.Client) -> None:
     assert "No signal" in text_of(sold.get("/signals"))
     post(sold, event("1", data={"model": "big", "input_tokens": 2500}))
-    assert len(sold.get("/v1/signals").json()["items"]) == 1
+    assert len(sold.get("/v1/signals").json()["items"]) == 2
     said = text_of(sold.get("/signals"))
-    assert "quota.exhausted" in said
+    assert 0 < said.index("quota.negative") < said.rindex("quota.exhausted")
     assert "2,500 / 2,000" in said
     assert "None fits" not in said
     assert "No signal" in text_of(sold.get("/signals", params={"type": "quota.threshold"}, headers=HTMX))

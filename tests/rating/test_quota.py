@@ -60,7 +60,7 @@ class Meter:
         self.quota = LiveQuota(self.since, self.crossings.extend)
         self.quota.rebuild(given_terms)
 
-    def since(self, since: datetime | None) -> tuple[pl.LazyFrame, int]:
+    def since(self, since: datetime | None, _subjects: object) -> tuple[pl.LazyFrame, int]:
         usage = self.frame(0)
         return usage if since is None else usage.filter(pl.col("time") >= since), len(self.events)
 

@@ -17,6 +17,9 @@ from rating.core.quota.terms import Enforcement, GrantSeries, Span
 from rating.core.quota.windows import MONTH, Cycle, WindowRule
 from rating.core.subscriptions import PLAN_ITEM
 
+AGREED_ROW = ("subscription", "item", "plan", "starts_at", "ends_at", "time_zone", "interval", "intervals", "anchor")
+"""What of a SUBSCRIPTION matters here, with the key of the plan in `plan`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Gives:
@@ -111,20 +114,16 @@ def plan_gives_of(grants: pl.DataFrame) -> dict[tuple[str, str], list[PlanGives]
     return found
 
 
-def agreed_of(subscriptions: pl.DataFrame) -> dict[str, list[Agreed]]:
-    """SUBSCRIPTION, with the keys of plans in `plan`, by customer; rows of one item that go on as the same plan are
-    one."""
-    columns = ["customer", "subscription", "item", "plan", "starts_at", "ends_at"]
-    cycle = ["time_zone", "interval", "intervals", "anchor"]
-    ordered = subscriptions.sort("customer", "subscription", "item", "starts_at").select(*columns, *cycle)
-    found: dict[str, list[Agreed]] = {}
-    for customer, subscription, item, plan, start, end, *terms in ordered.iter_rows():
-        zone, interval, intervals, anchor = terms
+def agreed_of(rows: Iterable[tuple[Any, ...]]) -> list[Agreed]:
+    """AGREED_ROW of one customer, sorted by subscription, item and start; rows of one item that go on as the same plan
+    are one."""
+    found: list[Agreed] = []
+    for subscription, item, plan, start, end, *cycle in rows:
+        zone, interval, intervals, anchor = cycle
         one = Agreed(subscription, item, plan, start, end, (zone, interval, intervals, anchor))
-        known = found.setdefault(customer, [])
-        if known and known[-1] == replace(one, start=known[-1].start, end=start):
-            one = replace(one, start=known.pop().start)
-        known.append(one)
+        if found and found[-1] == replace(one, start=found[-1].start, end=start):
+            one = replace(one, start=found.pop().start)
+        found.append(one)
     return found
 
 

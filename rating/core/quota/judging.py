@@ -34,6 +34,11 @@ class AccountView:
         return self.standing.segment.span
 
     @property
+    def is_soft(self) -> bool:
+        """Whether it is a limit that refuses nothing."""
+        return self.span is not None and self.span.enforcement == "soft"
+
+    @property
     def extra(self) -> int:
         """What may be used above the limit."""
         return self.span.grace if self.span is not None and self.span.enforcement == "grace" else 0
@@ -67,18 +72,22 @@ def _tightness(view: AccountView) -> tuple[bool, int]:
     return view.room is None, view.room or 0
 
 
-def _reason(view: AccountView, amount: int, more: int) -> Reason:
-    room = view.room
+def reason_of(room: int | None, amount: int, is_soft: bool, extra: int) -> Reason:
+    """Whether `amount` fits in `room`, null: unlimited, or in what may be used above it."""
     if room is None:
         return "unlimited"
     if room > 0 and amount <= room:
         return "allowed"
-    if view.span is not None and view.span.enforcement == "soft":
+    if is_soft:
         return "over_soft_limit"
-    with_grace = room + view.extra + more
+    with_grace = room + extra
     if with_grace <= 0:
         return "exhausted"
     return "in_grace" if amount <= with_grace else "would_exceed"
+
+
+def _reason(view: AccountView, amount: int, more: int) -> Reason:
+    return reason_of(view.room, amount, view.is_soft, view.extra + more)
 
 
 def _answer(asked: Asked, view: AccountView, reason: Reason, amount: int, more: int) -> QuotaAnswer:

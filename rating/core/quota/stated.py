@@ -27,6 +27,25 @@ def in_force(states: Iterable[CustomerState], feature: str, now: datetime) -> Cu
     return min(found, key=lambda state: _RANK.index(state.state), default=None)
 
 
+def by_customer(states: Iterable[CustomerState]) -> dict[str, list[CustomerState]]:
+    """The states of each customer, in the order in which they are given."""
+    found: dict[str, list[CustomerState]] = {}
+    for state in states:
+        found.setdefault(state.customer, []).append(state)
+    return found
+
+
+def there_or_not(asked: Asked, given: Gives) -> QuotaAnswer:
+    """The answer of a feature that is there or not, or has a value."""
+    who = (asked.subject, asked.customer, asked.feature, asked.amount)
+    value = json.loads(given.value or "null")
+    if given.kind == "static":
+        return QuotaAnswer(True, "allowed", f"plan {given.plan} gives it", *who, kind="static", value=value)
+    if value:
+        return QuotaAnswer(True, "allowed", "it is included", *who, kind="boolean", value=True)
+    return QuotaAnswer(False, "not_entitled", "it is not included", *who, kind="boolean", value=False)
+
+
 def with_overage(answer: QuotaAnswer, state: CustomerState) -> QuotaAnswer:
     """The answer when `state.amount` may be used above the limit."""
     if answer.reason not in ("exhausted", "would_exceed") or answer.limit is None or state.amount is None:
@@ -64,14 +83,3 @@ def replace_answer(answer: QuotaAnswer, **values: object) -> QuotaAnswer:
     """The same answer but for some values, also of one that is put into words later."""
     names = QuotaAnswer.__dataclass_fields__
     return QuotaAnswer(**{name: values.get(name, getattr(answer, name)) for name in names})  # type: ignore[arg-type]
-
-
-def there_or_not(asked: Asked, given: Gives) -> QuotaAnswer:
-    """The answer of a feature that is there or not, or has a value."""
-    who = (asked.subject, asked.customer, asked.feature, asked.amount)
-    value = json.loads(given.value or "null")
-    if given.kind == "static":
-        return QuotaAnswer(True, "allowed", f"plan {given.plan} gives it", *who, kind="static", value=value)
-    if value:
-        return QuotaAnswer(True, "allowed", "it is included", *who, kind="boolean", value=True)
-    return QuotaAnswer(False, "not_entitled", "it is not included", *who, kind="boolean", value=False)

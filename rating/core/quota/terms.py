@@ -103,7 +103,12 @@ class AccountTerms:
     series: tuple[GrantSeries, ...] = ()
 
     @property
+    def has_grants(self) -> bool:
+        """Whether anything is granted beside limits."""
+        return bool(self.grants or self.series)
+
+    @property
     def is_plain(self) -> bool:
         """Whether a window says all: nothing is granted, nothing goes from one window into the next, none rolls."""
         is_simple = all(s.rollover is None and not s.carries and s.window.kind != "rolling" for s in self.spans)
-        return is_simple and not self.grants and not self.series
+        return is_simple and not self.has_grants

@@ -1,6 +1,6 @@
 """A live quota over a growing list of events, at a clock that is set by hand."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -39,8 +39,10 @@ def terms_of(
     family: Mapping[str, str] | None = None,
     zone: str = "UTC",
     anchor: datetime | None = None,
+    subjects: Mapping[str, str] | None = None,
 ) -> QuotaTerms:
-    """A subscription is its id, item, plan, start, end and, unless it is acme, customer."""
+    """A subscription is its id, item, plan, start, end and, unless it is acme, customer; `subjects` are more than
+    SUBJECTS."""
     rows = [
         {
             "subscription": id, "item": item, "plan": plan, "customer": rest[0] if rest else "acme", "starts_at": start,
@@ -55,7 +57,7 @@ def terms_of(
     standing_in = [_numbers({**usual, "override": f"o{n}", **row}, numbers) for n, row in enumerate(overrides)]
     kin = [{"customer": child, "time_zone": zone, "parent": parent} for child, parent in (family or {}).items()]
     kin += [{"customer": parent, "time_zone": zone} for parent in set((family or {}).values())]
-    payers = [(subject, customer, zone) for subject, customer in SUBJECTS.items()]
+    payers = [(subject, customer, zone) for subject, customer in {**SUBJECTS, **(subjects or {})}.items()]
     return QuotaTerms(
         compile_catalog(catalog),
         pl.DataFrame(payers, schema={**SUBJECT, "time_zone": pl.String()}, orient="row"),
@@ -76,18 +78,34 @@ class Live:
     def __init__(self, catalog: Catalog, terms: QuotaTerms, now: datetime = JANUARY) -> None:
         self.now, self.terms, self._properties = now, terms, catalog.declared_properties()
         self.events: list[dict[str, Any]] = []
+        self._void: set[int] = set()
+        self.read: list[Collection[str] | None] = []  # whose usage was read, null: all, each time
         self.changes: list[LevelChange] = []
         self.quota = self._new(self.changes)
 
     def use(self, *amounts: Any, at: datetime | None = None, subject: str = "acme") -> None:
-        """Events of these amounts, accepted together now."""
+        """Events of these amounts, accepted and counted together now."""
+        self.quota.count(self.accept(*amounts, at=at, subject=subject))
+
+    def accept(self, *amounts: Any, at: datetime | None = None, subject: str = "acme") -> pl.DataFrame:
+        """The same, in the log and not counted yet."""
         before = len(self.events)
         for amount in amounts:
             data = {"n": Decimal(amount)}
             self.events.append(
                 {"type": "use", "subject": subject, "time": at or self.now, "data": data, "got": self.now}
             )
-        self.quota.count(self._frame().slice(before).collect())
+        return self._frame().slice(before).collect()
+
+    def void(self, place: int) -> pl.DataFrame:
+        """An event that the log does not show any more."""
+        self._void.add(place)
+        return self._all().slice(place, 1).collect()
+
+    def renew(self, terms: QuotaTerms) -> None:
+        """Take other terms, and count again what they concern."""
+        self.terms = terms
+        self.quota.renew(terms, self.now)
 
     def check(self, amount: Any = 0, feature: str = "tokens", subject: str = "acme") -> QuotaAnswer:
         return self.quota.check(subject, feature, Decimal(amount), self.now)
@@ -106,10 +124,15 @@ class Live:
         quota.rebuild(self.terms, self.now)
         return quota
 
-    def _since(self, since: datetime | None) -> tuple[pl.LazyFrame, int]:
+    def _since(self, since: datetime | None, subjects: Collection[str] | None) -> tuple[pl.LazyFrame, int]:
         usage = self._frame()
+        self.read += [subjects]
+        usage = usage if subjects is None else usage.filter(pl.col("subject").is_in(list(subjects)))
         return usage if since is None else usage.filter(pl.col("time") >= since), len(self.events)
 
     def _frame(self) -> pl.LazyFrame:
+        return self._all().filter(~pl.col("sequence").is_in([place + 1 for place in self._void]))
+
+    def _all(self) -> pl.LazyFrame:
         received = pl.Series("received_at", [e["got"] for e in self.events], dtype=pl.Datetime("us", "UTC"))
         return usage_frame(self.events, self._properties).with_columns(received)
