@@ -6,14 +6,14 @@ INSTALLED := $(VENV)/.installed
 # One seed for the long run, printed in the header of the test report; `make test-long SEED=...` repeats a run.
 SEED ?= $(shell date +%s)
 
-.PHONY: setup demo demo-serve test test-long lint bench litellm clean
+.PHONY: setup demo demo-serve test test-long lint docs bench litellm clean
 
 setup: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@echo "setting up $(VENV) from constraints.txt ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[dev,docs]'
 	@touch $@
 
 demo: setup
@@ -34,6 +34,11 @@ lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+# The site in build/site, from docs/ and the application's own OpenAPI document. A broken link or anchor fails it.
+docs: setup
+	$(BIN)/python docs/making/api_reference.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 bench: setup
 	$(BIN)/python benchmarks/ingest.py

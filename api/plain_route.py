@@ -44,6 +44,7 @@ class PlainRoutes:
         self._whole: dict[tuple[str, str], ASGIApp] = {}
         self._beneath: dict[str, list[Found]] = {}
         expected = {raised: handler for raised, handler in handlers.items() if raised not in (500, Exception)}
+        self._handlers = expected
         for route in routes:
             answers = _application(route, expected) if isinstance(route, PlainRoute) else app
             self._add(route, guarded(route, answers))
@@ -59,7 +60,11 @@ class PlainRoutes:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await self._found(scope)(scope, receive, send)
+            try:
+                await self._found(scope)(scope, receive, send)
+            except Exception as error:  # of the guard: what a route raises is answered behind it
+                response = await _answer_to(error, self._handlers, Request(scope, receive))
+                await response(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
@@ -86,10 +91,16 @@ def _application(route: PlainRoute, handlers: Handlers) -> ASGIApp:
         try:
             response = await endpoint(request, scope["app"].state.engine)
         except Exception as error:
-            handler = next((handlers[kind] for kind in type(error).__mro__ if kind in handlers), None)
-            if handler is None:
-                raise
-            response = await handler(request, error)
+            response = await _answer_to(error, handlers, request)
         await response(scope, receive, send)
 
     return run
+
+
+async def _answer_to(error: Exception, handlers: Handlers, request: Request) -> Response:
+    """What is answered to an expected exception. Raises every other."""
+    handler = next((handlers[kind] for kind in type(error).__mro__ if kind in handlers), None)
+    if handler is None:
+        raise error
+    response: Response = await handler(request, error)
+    return response
