@@ -23,6 +23,7 @@ from api.starting import Starting
 DISK_FAILED = 70  # exit code: nothing more is acknowledged until the process has started again (RELIABILITY R4)
 GRACE_SECONDS = 30
 KEEP_ALIVE_SECONDS = 75
+SWITCH_SECONDS = 0.001  # after which a thread must let another run; Python's 5 ms are what an event waits at each step
 GARBAGE_OBJECTS = 10_000  # new ones between two looks for cycles; Python's 700 are less than one batch makes
 
 
@@ -41,6 +42,7 @@ def serve(settings: Settings, *, announce: Callable[[str, Settings], None] = _sa
     if settings.tracing:
         configure_tracing()
     os.umask(PRIVATE_UMASK)
+    sys.setswitchinterval(SWITCH_SECONDS)
     with closing(_listening(settings)) as listening:
         host, port = listening.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
