@@ -33,7 +33,9 @@ def test_a_decimal_is_sent_in_its_own_digits(value):
     assert loads(f"[{value:f}]")[0] == value
 
 
-@pytest.mark.parametrize("value", [1.5, [0.1], {"a": {"b": 2.0}}, {1: 2}, object()], ids=str)
+@pytest.mark.parametrize(
+    "value", [1.5, [0.1], {"a": {"b": 2.0}}, {1: 2}, object()], ids=lambda value: type(value).__name__
+)
 def test_a_float_is_refused_wherever_it_stands(value):
     with pytest.raises(TypeError):
         event_of("t", subject="s", source="x", data={"q": value})
